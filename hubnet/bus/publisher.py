@@ -1,0 +1,216 @@
+"""Publishing: an outbox and the one thread that empties it.
+
+``publish`` pickles nothing, waits for nothing and never raises for the network. The thread numbers events, puts consecutive
+ones of one channel into one signed envelope, and writes what waits in one go. While Redis is slow or away the outbox holds
+what fits; beyond it the oldest go, counted, and keep their numbers, so that subscribers see the hole.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import threading
+import time
+from collections import Counter, deque
+from typing import Any
+
+from hubnet.broker import Broker
+from hubnet.core import envelopes
+from hubnet.core.envelopes import Packer
+from hubnet.counters import Counters
+from hubnet.errors import BrokerUnavailable, HubnetError
+
+_MOST_OPEN = 4096
+_BATCH = 256 << 10
+_BACKOFF = 1.0
+_MARK_AFTER = 1.0
+_log = logging.getLogger("hubnet")
+
+
+_Group = tuple[bytes, int, list[bytes]]
+"""Consecutive events of one channel: the channel, the first number, the bodies."""
+
+
+class Publisher:
+    """The sending side of the bus; its thread starts with the first event."""
+
+    def __init__(self, broker: Broker, packer: Packer, counters: Counters, *, outbox: tuple[int, int]) -> None:
+        self._broker = broker
+        self._packer = packer
+        self._counters = counters
+        self._most_bytes, self._most_events = outbox
+        self._outbox: deque[tuple[bytes, bytes]] = deque()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Semaphore(0)
+        self._asleep = False
+        self._busy = False
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._skipped: Counter[bytes] = Counter()
+        self._numbers: dict[bytes, int] = {}
+        self._unmarked: set[bytes] = set()
+        self._sock: socket.socket | None = None
+        self._owner: Any = None
+        self._reader: Any = None
+        self._in_flight: deque[_Group] = deque()
+
+    def publish(self, channel: bytes, body: bytes) -> None:
+        """Hand over one event; returns at once."""
+        with self._lock:
+            self._outbox.append((channel, body))
+            self._bytes += len(body)
+            while self._bytes > self._most_bytes or len(self._outbox) > self._most_events:
+                self._drop_oldest()
+            wake, self._asleep = self._asleep, False
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(target=self._run, name="hubnet-publish", daemon=True)
+                self._thread.start()
+        if wake:
+            self._wake.release()
+
+    def _drop_oldest(self) -> None:
+        channel, body = self._outbox.popleft()
+        self._bytes -= len(body)
+        self._skipped[channel] += 1
+        self._counters.add("events.dropped_outbox")
+
+    @property
+    def waiting(self) -> int:
+        """Events in the outbox."""
+        return len(self._outbox)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until Redis has taken all there is; whether it did in time."""
+        deadline = time.monotonic() + timeout
+        while self._outbox or self._busy:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)  # only on the way out and in tests: not worth a condition on the hot path
+        return True
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Send what is left, for so long, and stop."""
+        if self._thread and self._thread.is_alive():
+            self.flush(timeout)
+        with self._lock:
+            self._stopping = True
+        self._wake.release()
+        if self._thread:
+            self._thread.join(timeout)
+        self._disconnect()
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                if self._sock is None:
+                    self._connect()
+                self._work()
+            except (HubnetError, OSError) as error:
+                _log.warning("publishing interrupted, %d events wait: %s", len(self._outbox), error)
+                self._counters.add("events.interruptions")
+                self._disconnect()
+                self._wake.acquire(timeout=_BACKOFF * random.uniform(0.1, 1.0))  # noqa: S311 - jitter, no secret
+            except Exception:
+                _log.exception("publishing failed")
+                self._disconnect()
+                self._wake.acquire(timeout=_BACKOFF)
+
+    def _connect(self) -> None:
+        import hiredis
+
+        self._sock, self._owner = self._broker.open()
+        self._reader = hiredis.Reader()
+        self._readable = select.poll()
+        self._readable.register(self._sock, select.POLLIN)
+        if self._in_flight:  # what Redis did not confirm goes again: subscribers drop by number what came twice
+            again = list(self._in_flight)
+            self._in_flight.clear()
+            self._send(again)
+
+    def _disconnect(self) -> None:
+        owner, self._sock, self._owner = self._owner, None, None
+        if owner is not None:
+            owner.disconnect()
+
+    def _work(self) -> None:
+        """Send what there is; sleep when there is nothing; a second after the last event send the marks."""
+        while not self._stopping:
+            self._hear_replies(wait=False)
+            batch = self._take()
+            if batch:
+                self._send(batch)
+                continue
+            with self._lock:
+                self._asleep = not self._outbox
+                self._busy = bool(self._in_flight)
+            if self._busy:
+                self._hear_replies(wait=True)
+            elif self._asleep and not self._wake.acquire(timeout=_MARK_AFTER if self._unmarked else None):
+                self._send([(channel, self._numbers[channel], []) for channel in self._unmarked])
+                self._unmarked.clear()
+
+    def _take(self) -> list[_Group]:
+        """What waits, at most a batch: consecutive events of one channel together, numbered."""
+        groups: list[_Group] = []
+        total = size = 0
+        with self._lock:
+            self._busy = bool(self._outbox)
+            while self._outbox and total < _BATCH:
+                channel, body = self._outbox.popleft()
+                self._bytes -= len(body)
+                total += len(body) + 64
+                number = self._numbers.get(channel, 0)
+                if self._skipped:
+                    number += self._skipped.pop(channel, 0)
+                self._numbers[channel] = number + 1
+                last = groups[-1] if groups else None
+                if (
+                    last is not None
+                    and last[0] == channel
+                    and size + len(body) <= envelopes.LIMIT_BYTES
+                    and len(last[2]) < envelopes.LIMIT_COUNT
+                    and last[1] + len(last[2]) == number
+                ):
+                    last[2].append(body)
+                    size += len(body)
+                else:
+                    groups.append((channel, number, [body]))
+                    size = len(body)
+        return groups
+
+    def _send(self, groups: list[_Group]) -> None:
+        assert self._sock is not None
+        out: list[bytes] = []
+        for channel, first, bodies in groups:
+            message = self._packer.pack(channel, first, bodies)
+            out.append(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n" % (len(channel), channel, len(message)))
+            out.append(message)
+            out.append(b"\r\n")
+            if bodies:
+                self._unmarked.add(channel)
+        self._in_flight.extend(groups)
+        self._sock.sendall(b"".join(out))
+        self._hear_replies(wait=len(self._in_flight) > _MOST_OPEN)
+
+    def _hear_replies(self, *, wait: bool) -> None:
+        """Read what Redis answered, and whether it is still there; an answer that is an error is told."""
+        assert self._sock is not None
+        while self._readable.poll(None if wait else 0):
+            data = self._sock.recv(65536)
+            if not data:
+                raise BrokerUnavailable("Redis closed the connection")
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                _, _, bodies = self._in_flight.popleft()
+                if isinstance(reply, Exception):
+                    self._counters.add("events.refused_by_redis", len(bodies))
+                    _log.error("Redis refused an event: %s", reply)
+                else:
+                    self._counters.add("events.published", len(bodies))
+            if wait and len(self._in_flight) <= _MOST_OPEN // 2:
+                return

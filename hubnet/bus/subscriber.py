@@ -1,0 +1,239 @@
+"""Subscribing: one connection, one reader thread, any number of subscriptions.
+
+The reader always drains, so Redis never cuts this peer off for a slow handler. Each envelope is verified, its numbers are
+compared once per route (the exact channel or the pattern it came by), and it goes to the subscriptions of that route whose
+filter lets its publisher through. The reader owns reconnecting: after it subscribes again it waits for an echo, since a
+silent half-open connection looks healthy.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import select
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hubnet.broker import Broker
+from hubnet.bus.subscription import Subscription
+from hubnet.core.channels import Names
+from hubnet.core.envelopes import Envelope, Opener
+from hubnet.core.sequence import Sequence
+from hubnet.counters import Counters
+from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
+
+_BACKOFF = 1.0
+_ECHO_LIMIT = 5.0
+_log = logging.getLogger("hubnet")
+
+
+class Subscriber:
+    """The receiving side of the bus; its thread starts with the first subscription."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        opener: Opener,
+        names: Names,
+        incarnation: bytes,
+        counters: Counters,
+        confirmed: Callable[[], None],
+    ) -> None:
+        self._broker = broker
+        self._opener = opener
+        self._names = names
+        self._incarnation = incarnation
+        self._counters = counters
+        self._on_confirmed = confirmed
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._by_channel: dict[bytes, list[Subscription]] = {}
+        self._by_pattern: dict[bytes, list[Subscription]] = {}
+        self._confirmed: set[bytes] = set()
+        self._sequences: dict[bytes, Sequence] = {}
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._echo_until: float | None = None
+        self._sock: Any = None
+        self._owner: Any = None
+        self._reader: Any = None
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._told: set[bytes] = set()
+
+    # -- what others ask -------------------------------------------------------------------------------------------
+
+    def add(self, subscription: Subscription) -> None:
+        """Hear what this subscription names, from now on."""
+        with self._lock:
+            for route, table in self._routes_of(subscription):
+                table.setdefault(route, []).append(subscription)
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._run, name="hubnet-subscribe", daemon=True)
+                self._thread.start()
+        os.eventfd_write(self._wake, 1)
+
+    def is_live(self, subscription: Subscription) -> bool:
+        """Whether Redis has confirmed all that it hears."""
+        return all(route in self._confirmed for route, _ in self._routes_of(subscription))
+
+    def wait_live(self, subscriptions: Iterable[Subscription], deadline: float) -> bool:
+        """Wait until all of these are confirmed."""
+        wanted = list(subscriptions)
+        with self._lock:
+            return self._changed.wait_for(
+                lambda: self._stop.is_set() or all(self.is_live(one) for one in wanted),
+                max(0.0, deadline - time.monotonic()),
+            )
+
+    def queued(self) -> int:
+        """Events that wait for handlers."""
+        return sum(one.depth for one in self._subscriptions())
+
+    def close(self) -> None:
+        """End the connection, then the handlers."""
+        with self._lock:
+            self._stop.set()
+            self._changed.notify_all()
+        os.eventfd_write(self._wake, 1)
+        if self._thread:
+            self._thread.join(2)
+        for subscription in self._subscriptions():
+            subscription.close()
+
+    def _subscriptions(self) -> list[Subscription]:
+        with self._lock:
+            every = [one for table in (self._by_channel, self._by_pattern) for ones in table.values() for one in ones]
+        return list(dict.fromkeys(every))
+
+    def _routes_of(self, subscription: Subscription) -> list[tuple[bytes, dict[bytes, list[Subscription]]]]:
+        if subscription.pattern is not None:
+            return [(subscription.pattern.encode(), self._by_pattern)]
+        return [(channel.encode(), self._by_channel) for channel in subscription.channels or ()]
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        first = True
+        while not self._stop.is_set():
+            try:
+                self._connect(again=not first)
+                first = False
+                self._listen()
+            except (HubnetError, OSError) as error:
+                if not self._stop.is_set():
+                    _log.warning("subscriptions interrupted: %s", error)
+                    self._counters.add("events.interruptions")
+            except Exception:
+                _log.exception("subscribing failed")
+            self._disconnect()
+            self._stop.wait(_BACKOFF * random.uniform(0.1, 1.0))  # noqa: S311 - jitter, no secret
+
+    def _connect(self, *, again: bool) -> None:
+        import hiredis
+
+        self._sock, self._owner = self._broker.open()
+        self._reader = hiredis.Reader()
+        self._told.clear()
+        if again:
+            self._counters.add("reconnects.subscriptions")
+        self._subscribe_new()
+        self._expect_echo()
+
+    def _disconnect(self) -> None:
+        owner, self._sock, self._owner = self._owner, None, None
+        with self._lock:
+            self._confirmed.clear()
+        if owner is not None:
+            owner.disconnect()
+
+    def _subscribe_new(self) -> None:
+        with self._lock:
+            channels = [route for route in self._by_channel if route not in self._told]
+            patterns = [route for route in self._by_pattern if route not in self._told]
+        self._told.update(channels, patterns)
+        for command, routes in ((b"SUBSCRIBE", channels), (b"PSUBSCRIBE", patterns)):
+            if routes:
+                self._sock.sendall(_command(command, *routes))
+
+    def _expect_echo(self) -> None:
+        """A ping in the same stream: its answer proves that all subscriptions before it were taken."""
+        self._echo_until = time.monotonic() + _ECHO_LIMIT
+        self._sock.sendall(_command(b"PING", b"echo"))
+
+    def _listen(self) -> None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while not self._stop.is_set():
+            left = None if self._echo_until is None else max(0.0, self._echo_until - time.monotonic()) * 1000
+            ready = poll.poll(left)
+            if not ready:
+                raise BrokerUnavailable("Redis took our subscriptions without an answer")
+            if any(fd == self._wake for fd, _ in ready):
+                os.eventfd_read(self._wake)
+                self._subscribe_new()
+            if any(fd != self._wake for fd, _ in ready):
+                data = self._sock.recv(262_144)
+                if not data:
+                    raise BrokerUnavailable("Redis closed the connection")
+                self._reader.feed(data)
+                while (message := self._reader.gets()) is not False:
+                    self._on_message(message)
+
+    def _on_message(self, message: Any) -> None:
+        if isinstance(message, Exception):
+            raise BrokerUnavailable(f"Redis refused a subscription: {message}")
+        if not isinstance(message, list):
+            self._echo_until = None  # a bare +PONG: nothing was subscribed yet
+            return
+        kind = message[0]
+        if kind == b"message":
+            self._on_envelope(message[1], message[1], self._by_channel, message[2])
+        elif kind == b"pmessage":
+            self._on_envelope(message[1], message[2], self._by_pattern, message[3])
+        elif kind in {b"subscribe", b"psubscribe"}:
+            with self._lock:
+                self._confirmed.add(message[1])
+                self._changed.notify_all()
+            self._on_confirmed()
+        elif kind == b"pong":
+            self._echo_until = None
+
+    def _on_envelope(self, route: bytes, channel: bytes, table: dict[bytes, list[Subscription]], data: bytes) -> None:
+        try:
+            envelope = self._opener.open(channel, data)
+            group = self._group_of(channel)
+        except (AuthenticationError, ValueError) as error:
+            self._counters.add("events.rejected")
+            _log.warning("dropped a message on %s: %s", channel.decode(errors="replace"), error)
+            return
+        sequence = self._sequences.get(route)
+        if sequence is None:
+            sequence = self._sequences[route] = Sequence()
+        arrival = sequence.arrive(envelope.sender.incarnation, channel, envelope.first, envelope.count)
+        own = envelope.sender.incarnation == self._incarnation
+        if arrival.lost and not own:
+            self._counters.add("events.lost", arrival.lost)
+            _log.warning("lost %d events on %s", arrival.lost, channel.decode(errors="replace"))
+        if arrival.repeated:
+            self._counters.add("events.repeated", arrival.repeated)
+        if envelope.count > arrival.repeated:
+            self._hand_out(envelope, arrival.repeated, group, table.get(route, ()), own=own)
+
+    def _hand_out(
+        self, envelope: Envelope, skip: int, group: str, subscriptions: Iterable[Subscription], *, own: bool
+    ) -> None:
+        for subscription in subscriptions:
+            if (not own or subscription.hears_itself) and subscription.wants(envelope.sender, group):
+                subscription.put(envelope, skip)
+
+    def _group_of(self, channel: bytes) -> str:
+        text = channel.decode("ascii")
+        return "" if text == self._names.presence else self._names.parse_event(text)[0]
+
+
+def _command(*parts: bytes) -> bytes:
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)

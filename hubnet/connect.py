@@ -1,0 +1,131 @@
+"""The connect decorator: a function that any peer may call."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from hubnet import peer as peers
+from hubnet.core.connections import Connection, path_tag
+from hubnet.core.flags import Flag
+from hubnet.core.targets import peer_id_of, seconds
+from hubnet.errors import ConfigError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_TAKEN = ("peer", "timeout", "time_out")
+
+
+@overload
+def connect(tag: Function) -> Function: ...
+
+
+@overload
+def connect(
+    tag: str | None = None, *, idempotent: bool = False, limit: int | None = None
+) -> Callable[[Function], Function]: ...
+
+
+def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = None) -> Any:
+    """Register a function as a connection: callable here as before, and from any peer with ``peer=``.
+
+    Args:
+        tag: the name by which both ends match; the base64 of ``module.name`` by default. A function of ``__main__`` is
+            also served under its file's module name.
+        idempotent: running it twice does no harm, so a call that may have been lost is sent again.
+        limit: most runs of it at once on this peer.
+
+    Returns:
+        The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there.
+
+    Raises:
+        TypeError, ConfigError: not a plain function, a parameter name that hubnet takes for itself, or a bad option.
+    """
+    if callable(tag):
+        return connect()(tag)
+    if tag is not None and not isinstance(tag, str):
+        raise TypeError(f"connect(tag=…) takes a str or nothing, not {type(tag).__name__}: {tag!r:.100}")
+    if tag == "":
+        raise ConfigError("connect(tag=…): an empty tag; leave it out, or give it a name")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ConfigError(f"connect(limit=…) takes a whole number from 1, or None, not {limit!r:.100}")
+
+    def decorate(function: Function) -> Function:
+        _check(function)
+        name, aliases = _names(function, tag)
+        connection = Connection(name, function, idempotent=bool(idempotent), limit=limit, aliases=aliases)
+        peers.process_peer().add_connection(connection)
+        peers.autostart()
+        return callable_connection(function, connection)
+
+    return decorate
+
+
+def callable_connection(function: Function, connection: Connection) -> Function:
+    """The function as its users call it."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if "peer" in kwargs:
+            target = kwargs.pop("peer")
+            timeout = None
+            if kwargs:
+                timeout = kwargs.pop("timeout", None)
+                timeout = kwargs.pop("time_out", timeout)
+            if timeout is not None:
+                timeout = seconds(timeout)
+            return peers.Peer().call(connection, peer_id_of(target), args, kwargs, timeout)
+        for name in _TAKEN:
+            kwargs.pop(name, None)
+        result = function(*args, **kwargs)
+        if type(result) is Flag:
+            here = peers.Peer()
+            return here.tables.flags.run(result.name, connection.tag, here.friendly_id)
+        return result
+
+    call.connection = connection  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]
+
+
+def _check(function: Any) -> None:
+    import types
+
+    if isinstance(function, (staticmethod, classmethod, property)) or not isinstance(
+        function, (types.FunctionType, types.BuiltinFunctionType, functools.partial)
+    ):
+        raise TypeError(f"connect takes a function, not {type(function).__name__}: {function!r:.100}")
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if names[:1] in {("self",), ("cls",)} and "." in function.__qualname__.replace("<locals>.", ""):
+        raise TypeError(
+            f"connect cannot serve the method {function.__qualname__}: a peer has no instance for it; connect a function"
+        )
+    for name in names:
+        if name in _TAKEN:
+            raise ConfigError(
+                f"{function.__qualname__}() has a parameter {name!r}, which hubnet takes for itself: rename it"
+            )
+
+
+def _names(function: Callable[..., Any], tag: str | None) -> tuple[str, tuple[str, ...]]:
+    """The tag and its aliases."""
+    if tag is not None:
+        return tag, ()
+    name = getattr(function, "__qualname__", type(function).__name__)
+    module = getattr(function, "__module__", None) or "__main__"
+    if module == "__main__" and (file_module := main_module()):
+        return path_tag(file_module, name), (path_tag("__main__", name),)
+    return path_tag(module, name), ()
+
+
+def main_module() -> str | None:
+    """The module name of the file that runs as ``__main__``."""
+    main = sys.modules.get("__main__")
+    if spec := getattr(main, "__spec__", None):
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else None

@@ -1,0 +1,95 @@
+"""Admission: which calls run now, which wait in order, and which are refused.
+
+The cap holds per depth of nesting. A call made inside a call is one deeper, and a call at depth d waits only for slots of
+depth d, whose holders wait only for d+1: so chains A→B→A… can never deadlock. Built-ins are not counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, NamedTuple, TypeVar
+
+from hubnet.core.connections import Connection
+
+DEEPEST = 16
+Job = TypeVar("Job")
+
+RUN, WAIT, TOO_DEEP = range(3)
+
+
+class _Waiting(NamedTuple, Generic[Job]):
+    job: Job
+    connection: Connection
+    until: float
+
+
+class Admission(Generic[Job]):
+    """Slots per depth and per limited connection, with one queue in order of arrival for each depth.
+
+    Not locked: the owner calls it under its own lock.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._running = [0] * DEEPEST
+        self._waiting: list[deque[_Waiting[Job]]] = [deque() for _ in range(DEEPEST)]
+        self.queued = 0
+
+    def enter(self, job: Job, connection: Connection, depth: int, until: float) -> int:
+        """RUN: it has a slot. WAIT: it is kept, in order, until `until`. TOO_DEEP: refuse it."""
+        if depth >= DEEPEST:
+            return TOO_DEEP
+        free = self._running[depth] < self._cap and self._below_limit(connection)
+        if free and (not self._waiting[depth] or not self._runnable(depth)):
+            self._take(connection, depth)  # any that wait here wait for the limit of their own connection
+            return RUN
+        self._waiting[depth].append(_Waiting(job, connection, until))
+        self.queued += 1
+        return WAIT
+
+    def leave(self, connection: Connection, depth: int) -> list[Job]:
+        """Give a slot back; returns the waiting jobs that have one now."""
+        self._running[depth] -= 1
+        connection.running -= 1
+        if not self.queued:
+            return []
+        ready: list[Job] = []
+        for level in range(DEEPEST):
+            while self._running[level] < self._cap and (waiting := self._runnable(level)):
+                self._waiting[level].remove(waiting)
+                self.queued -= 1
+                self._take(waiting.connection, level)
+                ready.append(waiting.job)
+        return ready
+
+    def expire(self, now: float) -> list[Job]:
+        """Take out and return the jobs that have waited too long."""
+        late: list[Job] = []
+        if self.queued:
+            for level, queue in enumerate(self._waiting):
+                late.extend(waiting.job for waiting in queue if waiting.until <= now)
+                self._waiting[level] = deque(waiting for waiting in queue if waiting.until > now)
+            self.queued -= len(late)
+        return late
+
+    def next_expiry(self) -> float | None:
+        """When the first waiting job has waited too long, or None."""
+        return (
+            min((waiting.until for queue in self._waiting for waiting in queue), default=None) if self.queued else None
+        )
+
+    @property
+    def running(self) -> int:
+        """Calls that have a slot now."""
+        return sum(self._running)
+
+    def _runnable(self, depth: int) -> _Waiting[Job] | None:
+        return next((waiting for waiting in self._waiting[depth] if self._below_limit(waiting.connection)), None)
+
+    def _take(self, connection: Connection, depth: int) -> None:
+        self._running[depth] += 1
+        connection.running += 1
+
+    @staticmethod
+    def _below_limit(connection: Connection) -> bool:
+        return connection.limit is None or connection.running < connection.limit

@@ -1,0 +1,66 @@
+"""Names in Redis: channels for events, keys for the register.
+
+Groups and event names are percent-encoded with no safe characters but letters, digits and ``_.-~``, so that no name leaks into another
+channel, key or pattern. The namespace is the hash tag of every key: one Cluster slot.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from hubnet.errors import ConfigError
+
+
+def encoded(name: str) -> str:
+    """A group or event name as it stands in channels and keys."""
+    return quote(name, safe="")
+
+
+def event_name(name: object) -> str:
+    """A valid event name.
+
+    Raises:
+        TypeError, ConfigError: not a str; empty; with a star.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"an event's name is a str, not {type(name).__name__}: {name!r}")
+    if not name or "*" in name:
+        raise ConfigError(f"an event's name may not be empty or contain '*': {name!r}")
+    return name
+
+
+class Names:
+    """All channels and keys of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self._events = f"hubnet:{namespace}:event:"
+        self.presence = f"hubnet:{namespace}:presence"
+        prefix = f"hubnet:{{{namespace}}}:"
+        self._peers = f"{prefix}peers:"
+        self.leases = f"{prefix}leases"
+        self.hubs = f"{prefix}hubs"
+        self.groups = f"{prefix}groups"
+        self.version = f"{prefix}version"
+
+    def event(self, group: str, name: str) -> str:
+        """The channel of one group's event."""
+        return f"{self._events}{encoded(group)}:{encoded(name)}"
+
+    def event_everywhere(self, name: str) -> str:
+        """The pattern that matches the event in every group."""
+        return f"{self._events}*:{encoded(name)}"
+
+    def parse_event(self, channel: str) -> tuple[str, str]:
+        """Group and event of a channel.
+
+        Raises:
+            ValueError: this is no event's channel of this namespace.
+        """
+        group, colon, name = channel.removeprefix(self._events).partition(":")
+        if not channel.startswith(self._events) or not colon or ":" in name:
+            raise ValueError(f"not an event's channel: {channel!r}")
+        return unquote(group), unquote(name)
+
+    def peers(self, group: str) -> str:
+        """The hash of a group's records."""
+        return self._peers + encoded(group)

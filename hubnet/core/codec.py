@@ -1,0 +1,124 @@
+"""Values to bytes and back: the one room that knows pickle.
+
+Pickle protocol 5 first; cloudpickle where pickle fails or the pickle names ``__main__``, which means another file on the
+other side. Large bytes, memoryviews and arrays go out of band: they are written from and received into memory of their
+own. Nothing here is ever given bytes whose sender has not proved the secret.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hubnet.errors import NO, DecodeError, EncodeError
+
+LARGE = 1 << 16
+_MAIN = b"__main__"
+
+
+class _Apart:
+    """A large bytes object or memoryview on its way out of band."""
+
+    def __init__(self, value: bytes | memoryview) -> None:
+        self._value = value
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Callable[[Any], Any], tuple[pickle.PickleBuffer]]:
+        return (bytes if isinstance(self._value, bytes) else memoryview), (pickle.PickleBuffer(self._value),)
+
+
+def _is_apart(value: object) -> bool:
+    if isinstance(value, memoryview):
+        return value.contiguous
+    return type(value) is bytes and len(value) >= LARGE
+
+
+def encode(value: Any) -> tuple[bytes, list[memoryview]]:
+    """Pickle one value; returns the pickle and the buffers that travel beside it.
+
+    Raises:
+        EncodeError: neither pickle nor cloudpickle can.
+    """
+    if _is_apart(value):
+        value = _Apart(value)
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+    except Exception as error:  # noqa: BLE001 - any type's __reduce__ may raise anything
+        return _encode_by_value(value, error)
+    if _MAIN in data:
+        return _encode_by_value(value, None)
+    return data, [buffer.raw() for buffer in buffers] if buffers else []
+
+
+def _encode_by_value(value: Any, first: Exception | None) -> tuple[bytes, list[memoryview]]:
+    import cloudpickle
+
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = cloudpickle.dumps(value, 5, buffer_callback=buffers.append)
+        return data, [buffer.raw() for buffer in buffers]
+    except Exception as error:
+        reason = first or error
+        raise EncodeError(f"{_kind(value)} cannot be pickled ({type(reason).__name__}: {reason})") from error
+
+
+def in_one_piece(value: Any) -> bytes:
+    """Pickle a value with nothing beside it.
+
+    Raises:
+        EncodeError: neither pickle nor cloudpickle can.
+    """
+    data, buffers = encode(value)
+    if not buffers:
+        return data
+    if _is_apart(value):
+        value = _Apart(value)
+    return pickle.dumps(value, 5)
+
+
+def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, list[memoryview]]:
+    """Pickle the arguments of a call.
+
+    Raises:
+        EncodeError: naming the argument that cannot travel.
+    """
+    if any(map(_is_apart, args)) or any(map(_is_apart, kwargs.values())):
+        args = tuple(_Apart(value) if _is_apart(value) else value for value in args)
+        kwargs = {name: _Apart(value) if _is_apart(value) else value for name, value in kwargs.items()}
+    try:
+        return encode((args, kwargs))
+    except EncodeError as error:
+        named = [(f"argument {number}", value) for number, value in enumerate(args)]
+        for name, value in [*named, *((f"argument {key!r}", value) for key, value in kwargs.items())]:
+            try:
+                encode(value)
+            except EncodeError as culprit:
+                raise EncodeError(f"{name} cannot travel: {culprit}; send plain data, or a path to it") from error
+        raise
+
+
+def decode(data: bytes | memoryview, buffers: Sequence[Any] = (), *, ran: str = NO) -> Any:
+    """Rebuild a value.
+
+    Raises:
+        DecodeError: the value's type cannot be imported or rebuilt here.
+    """
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except Exception as error:
+        raise DecodeError(f"cannot be rebuilt here: {type(error).__name__}: {error}", ran=ran) from error
+
+
+def travels(value: Any) -> bytes | None:
+    """The pickle of a value that survives a round trip here, or None."""
+    try:
+        data, buffers = encode(value)
+        pickle.loads(data, buffers=buffers)
+        return data if not buffers else None
+    except Exception:  # noqa: BLE001 - whatever a foreign __reduce__ raises means: it does not travel
+        return None
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"

@@ -1,0 +1,120 @@
+"""Envelopes: one message on a channel, with one to many events of one publisher under one signature.
+
+    magic, version, flags, sender's length, count, first number | key id | incarnation | sender (JSON) | lengths | bodies | proof
+
+The proof covers the channel's name and all of the envelope, so nothing can be moved, altered or forged. Numbers rise by one
+per event, publisher incarnation and channel. An envelope of no events is a high-water mark: it tells the next number, so a
+lost tail shows as well.
+"""
+
+from __future__ import annotations
+
+import json
+from _blake2 import blake2b
+from collections.abc import Iterator, Sequence
+from hmac import compare_digest
+from struct import Struct
+from typing import Any, NamedTuple
+
+from hubnet.core.keys import Keyring
+from hubnet.errors import AuthenticationError
+
+MAGIC = b"HUBE"
+LIMIT_BYTES = 64 << 10
+LIMIT_COUNT = 4000
+_HEAD = Struct("<4sBBHIQ8s16s")
+_PROOF = 16
+_PERSON = b"hubnet/1 event"
+
+
+class Sender(NamedTuple):
+    """What an envelope says of its publisher; filters decide on it before anything is unpickled."""
+
+    peer_id: bytes
+    incarnation: bytes
+    hub: bool
+    machine: str
+
+
+class Envelope(NamedTuple):
+    """A verified envelope; bodies are cut out when they are delivered."""
+
+    sender: Sender
+    first: int
+    count: int
+    data: bytes
+    lengths_at: int
+
+    def bodies(self) -> Iterator[memoryview]:
+        """The pickled events, in order."""
+        view = memoryview(self.data)
+        at = self.lengths_at + 4 * self.count
+        for number in range(self.count):
+            start = self.lengths_at + 4 * number
+            length = int.from_bytes(view[start : start + 4], "little")
+            yield view[at : at + length]
+            at += length
+
+
+class Packer:
+    """Packs and signs the envelopes of one publisher."""
+
+    def __init__(self, sender: Sender, ring: Keyring) -> None:
+        said = {"id": sender.peer_id.decode("ascii"), "hub": sender.hub, "machine": sender.machine}
+        self._sender = json.dumps(said, separators=(",", ":")).encode()
+        self._tail = (ring.first.kid, sender.incarnation)
+        self._base = blake2b(digest_size=_PROOF, key=ring.first.event, person=_PERSON)
+
+    def pack(self, channel: bytes, first: int, bodies: Sequence[bytes]) -> bytes:
+        """One signed envelope."""
+        head = _HEAD.pack(MAGIC, 1, 0, len(self._sender), len(bodies), first, *self._tail)
+        lengths = b"".join([len(body).to_bytes(4, "little") for body in bodies])
+        message = b"".join((head, self._sender, lengths, *bodies))
+        state = self._base.copy()
+        state.update(len(channel).to_bytes(4, "little") + channel)
+        state.update(message)
+        return message + state.digest()
+
+
+class Opener:
+    """Verifies envelopes."""
+
+    def __init__(self, ring: Keyring) -> None:
+        self._ring = ring
+        self._bases: dict[bytes, Any] = {}
+        self._senders: dict[bytes, Sender] = {}
+
+    def open(self, channel: bytes, data: bytes) -> Envelope:
+        """A verified envelope.
+
+        Raises:
+            AuthenticationError: it is none, or nobody who holds the secret signed it for this channel.
+        """
+        if len(data) < _HEAD.size + _PROOF or not data.startswith(MAGIC):
+            raise AuthenticationError("no envelope of hubnet")
+        _, version, _, sender_length, count, first, kid, incarnation = _HEAD.unpack_from(data)
+        base = self._bases.get(kid) or self._base(kid)
+        state = base.copy()
+        state.update(len(channel).to_bytes(4, "little") + channel)
+        state.update(memoryview(data)[:-_PROOF])
+        if not compare_digest(state.digest(), data[-_PROOF:]) or version != 1:
+            raise AuthenticationError("an envelope without a valid signature")
+        end = _HEAD.size + sender_length
+        said = incarnation + data[_HEAD.size : end]
+        sender = self._senders.get(said) or self._sender(said)
+        return Envelope(sender, first, count, data, end)
+
+    def _base(self, kid: bytes) -> Any:
+        keys = self._ring.get(kid)
+        if keys is None:
+            raise AuthenticationError("an envelope under an unknown secret")
+        self._bases[kid] = blake2b(digest_size=_PROOF, key=keys.event, person=_PERSON)
+        return self._bases[kid]
+
+    def _sender(self, said: bytes) -> Sender:
+        fields = json.loads(said[16:])
+        sender = Sender(fields["id"].encode("ascii"), said[:16], bool(fields["hub"]), str(fields["machine"]))
+        if len(self._senders) > 20_000:  # publishers that came and went
+            self._senders.clear()
+        self._senders[said] = sender
+        return sender

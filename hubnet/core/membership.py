@@ -1,0 +1,115 @@
+"""The register's rules: what a record is, which hub a peer chooses, what a silence means.
+
+All of it is decided on arguments; the hub and the register carry the decisions out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+Record = dict[str, Any]
+"""What the register says of one peer; the keys of A6 and ``machine``, ``revision``, ``reason``."""
+
+RENEWALS_PER_LEASE = 3
+
+STARTING, OPEN, PAUSED, DRAINING, SUSPECT = "starting", "open", "paused", "draining", "suspect"
+
+
+class HubEntry(NamedTuple):
+    """One hub as the key of hubs names it."""
+
+    peer_id: bytes
+    host: str
+    port: int
+    incarnation: bytes
+    renewed: float
+
+
+def choose_hubs(own_id: bytes, hubs: Iterable[HubEntry], lease: float) -> list[HubEntry]:
+    """Hubs in the order in which this peer should try them: rendezvous hash, those not renewed for long at the end.
+
+    Every peer gets another order, so peers spread evenly, and when a hub goes only its own peers move.
+    """
+    hubs = list(hubs)
+    newest = max((hub.renewed for hub in hubs), default=0.0)
+
+    def weight(hub: HubEntry) -> tuple[bool, bytes]:
+        fresh = hub.renewed >= newest - 2 * lease
+        return fresh, hashlib.blake2b(own_id + b"\0" + hub.peer_id, digest_size=16).digest()
+
+    return sorted(hubs, key=weight, reverse=True)
+
+
+class Seen(Enum):
+    """What a dial-back found."""
+
+    ALIVE = "the peer proved itself"
+    REFUSED = "nobody listens there"
+    ANOTHER = "another peer listens there"
+    UNANSWERED = "no answer at all"
+    SILENT = "a kernel accepts, the process does not answer"
+    IMPOSTOR = "what listens there does not know the secret"
+
+
+class Verdict(Enum):
+    """What becomes of a record."""
+
+    KEEP = "keep"
+    LOOK_AGAIN = "look again"
+    GONE = "gone"
+
+
+LOOKS = 4
+LOOK_APART = 0.5
+
+
+def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhere: bool, cut_off: bool) -> Verdict:
+    """A peer's link to its hub has ended: what the dial-backs since then say of it.
+
+    Args:
+        seen: the latest dial-back.
+        looks: how many there were.
+        reachable: whether the peer could ever be dialled; if not, only its lease tells.
+        renewed_elsewhere: another hub looks after it now.
+        cut_off: this hub lost half its links within a second: it is the hub that is cut off.
+    """
+    if renewed_elsewhere or cut_off or not reachable or seen in {Seen.ALIVE, Seen.SILENT}:
+        return Verdict.KEEP
+    if seen in {Seen.REFUSED, Seen.ANOTHER, Seen.IMPOSTOR}:
+        return Verdict.GONE
+    return Verdict.GONE if looks >= LOOKS else Verdict.LOOK_AGAIN
+
+
+def judge_expired(seen: Seen, *, silent_for: float, suspect_limit: float, reachable: bool) -> Verdict:
+    """A lease has ended and nobody renewed it: what a dial-back says of the peer.
+
+    Args:
+        seen: the dial-back.
+        silent_for: seconds since the lease ended.
+        suspect_limit: HUBNET_SUSPECT.
+        reachable: whether the peer could ever be dialled.
+    """
+    if seen is Seen.ALIVE:
+        return Verdict.KEEP
+    if seen is Seen.SILENT and reachable and silent_for < suspect_limit:
+        return Verdict.LOOK_AGAIN
+    return Verdict.GONE
+
+
+def was_stopped(between_ticks: float, tick: float) -> bool:
+    """Whether a hub slept through its own ticks, so that silence proves nothing about others."""
+    return between_ticks > tick + 2.0
+
+
+def lost_half(ended_at: Sequence[float], members: int, now: float) -> bool:
+    """Whether half the links of a hub ended within the last second."""
+    recent = sum(1 for at in ended_at if now - at <= 1.0)
+    return members >= 4 and recent * 2 >= members + recent
+
+
+def newer(first: Record, second: Record) -> bool:
+    """Whether the first record replaces the second of the same incarnation."""
+    return int(first.get("revision", 0)) > int(second.get("revision", 0))

@@ -1,0 +1,117 @@
+"""Who is meant: the filters of listings and subscriptions, as one question about a peer.
+
+A filter is decided on what a record or a signed envelope says, never by asking anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from hubnet.core.identity import decode_id, group_name
+from hubnet.core.targets import peer_id_of
+
+
+class Query(NamedTuple):
+    """A filter over peers.
+
+    Attributes:
+        groups: names of groups, or None for all.
+        hubs_only: hubs alone.
+        machine: peers of this machine alone, or None.
+        ids: these peers alone, or None.
+    """
+
+    groups: frozenset[str] | None = None
+    hubs_only: bool = False
+    machine: str | None = None
+    ids: frozenset[bytes] | None = None
+
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool:
+        """Whether a peer of this description is meant."""
+        return (
+            (self.groups is None or group in self.groups)
+            and (not self.hubs_only or hub)
+            and (self.machine is None or machine == self.machine)
+            and (self.ids is None or peer_id in self.ids)
+        )
+
+    def where(self) -> frozenset[str] | None:
+        """The groups whose events can match, or None for any."""
+        if self.ids is not None:
+            groups = frozenset(decode_id(peer_id).group for peer_id in self.ids)
+            return groups if self.groups is None else groups & self.groups
+        return self.groups
+
+
+class AnyOf(NamedTuple):
+    """Peers that at least one of several filters means."""
+
+    queries: tuple[Query | AnyOf | AllOf, ...]
+
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool:
+        """Whether a peer of this description is meant."""
+        return any(query.matches(peer_id=peer_id, group=group, hub=hub, machine=machine) for query in self.queries)
+
+    def where(self) -> frozenset[str] | None:
+        """The groups whose events can match, or None for any."""
+        places = [query.where() for query in self.queries]
+        if any(place is None for place in places):
+            return None
+        return frozenset().union(*(place for place in places if place is not None))
+
+
+class AllOf(NamedTuple):
+    """Peers that every one of several filters means."""
+
+    queries: tuple[Query | AnyOf | AllOf, ...]
+
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool:
+        """Whether a peer of this description is meant."""
+        return all(query.matches(peer_id=peer_id, group=group, hub=hub, machine=machine) for query in self.queries)
+
+    def where(self) -> frozenset[str] | None:
+        """The groups whose events can match, or None for any."""
+        places = [place for query in self.queries if (place := query.where()) is not None]
+        return frozenset.intersection(*places) if places else None
+
+
+def filter_of(wish: Any, parameter: str) -> Query | AnyOf:
+    """The filter that a parameter of ``subscribe`` means.
+
+    Args:
+        wish: None for all; a str (a group in `groups`, a peer id in `peers`); bytes, a record or a RemotePeer for that peer; a
+            result of ``peers()`` for its query; a list for any of its members.
+        parameter: "groups" or "peers".
+
+    Raises:
+        TypeError, ValueError: naming the parameter.
+    """
+    if wish is None:
+        return Query()
+    if isinstance(query := getattr(wish, "query", None), Query):
+        return query
+    if isinstance(wish, str) and parameter == "groups":
+        return Query(groups=frozenset((group_name(wish),)))
+    if isinstance(wish, (list, tuple, set, frozenset)):
+        return AnyOf(tuple(filter_of(member, parameter) for member in wish))
+    try:
+        peer_id = peer_id_of(wish)
+    except TypeError:
+        raise TypeError(
+            f"{parameter}= takes a {'group' if parameter == 'groups' else 'peer id'} (str), a peer id (bytes), a record, a "
+            f"RemotePeer, a result of hubnet.peers(), or a list of these; not {type(wish).__name__}: {wish!r:.100}"
+        ) from None
+    assert isinstance(peer_id, bytes)
+    return Query(ids=frozenset((peer_id,)))
+
+
+def group_names(groups: str | Iterable[str] | None, parameter: str = "groups") -> frozenset[str] | None:
+    """The groups that a parameter names: None for all, a str for one, an iterable for several."""
+    if groups is None:
+        return None
+    if isinstance(groups, str):
+        return frozenset((group_name(groups),))
+    if isinstance(groups, (bytes, bytearray, dict)) or not isinstance(groups, Iterable):
+        raise TypeError(f"{parameter} is a group's name or a list of names, not {type(groups).__name__}: {groups!r}")
+    return frozenset(group_name(group) for group in groups)

@@ -1,0 +1,39 @@
+"""Numbers: what was lost between a publisher and a subscriber, and what came twice.
+
+Numbers count per publisher incarnation and channel. The first envelope heard sets the mark; from then on every hole is exact
+while the publisher lives.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_REMEMBERED = 20_000
+
+
+class Arrival(NamedTuple):
+    """What an envelope's numbers say."""
+
+    lost: int
+    repeated: int
+
+
+class Sequence:
+    """The next expected number of each publisher and channel, on one route."""
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[bytes, bytes], int] = {}
+
+    def arrive(self, incarnation: bytes, channel: bytes, first: int, count: int) -> Arrival:
+        """Note an envelope; how many events before it are missing, and how many of its own came before."""
+        key = (incarnation, channel)
+        expected = self._next.get(key)
+        end = first + count
+        if expected is None:
+            if len(self._next) >= _REMEMBERED:
+                del self._next[next(iter(self._next))]
+            self._next[key] = end
+            return Arrival(0, 0)
+        if end > expected:
+            self._next[key] = end
+        return Arrival(max(0, first - expected), min(count, max(0, expected - first)))

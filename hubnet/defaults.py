@@ -1,0 +1,90 @@
+"""What every peer brings along: four connections, statistics, and the flags NULL and INVALID_CONNECTION."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hubnet import peer as peers
+from hubnet.connect import callable_connection
+from hubnet.core.connections import Connection, path_tag, untagged
+from hubnet.core.flags import INVALID_CONNECTION, NULL, NULL_RESPONSE
+from hubnet.errors import InvalidConnection
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _builtin(function: Function) -> Function:
+    connection = Connection(
+        path_tag("hubnet", function.__name__), function, idempotent=True, counted=False, builtin=True
+    )
+    peers.process_peer().tables.connections.add(connection)
+    return callable_connection(function, connection)
+
+
+@_builtin
+def info(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Friendly id and labels of a peer: ``info(peer=…)``."""
+    return {**peers.Peer().friendly_id, "labels": {}}
+
+
+@_builtin
+def connections(*args: Any, **kwargs: Any) -> dict[str, dict[str, Any]]:
+    """What a peer serves: ``{tag: {module, name, signature, doc}}``."""
+    listed = peers.Peer().tables.connections
+    return {connection.tag: _described(connection.function) for connection in listed if not connection.builtin}
+
+
+def _described(function: Callable[..., Any]) -> dict[str, Any]:
+    import inspect  # 10 ms: only who describes needs it
+
+    try:
+        signature = str(inspect.signature(function))
+    except (TypeError, ValueError):  # some C functions have none
+        signature = "(...)"
+    name = getattr(function, "__qualname__", repr(function))
+    return {
+        "module": function.__module__,
+        "name": name,
+        "signature": signature,
+        "doc": inspect.getdoc(function) or "",
+    }
+
+
+@_builtin
+def pass_through(*args: Any, **kwargs: Any) -> Any:
+    """Arguments come back as they were: one argument bare, otherwise ``(args, kwargs)``."""
+    return args[0] if len(args) == 1 and not kwargs else (args, kwargs)
+
+
+@_builtin
+def null(*args: Any, **kwargs: Any) -> Any:
+    """Answer with the flag NULL."""
+    return peers.Peer().get_flag(NULL)
+
+
+@_builtin
+def stats(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Counters of a peer by name, and what is open and waiting now."""
+    return peers.Peer().stats()
+
+
+def null_response(connection: str, foreign_peer_id: dict[str, Any]) -> str:
+    """The handler of the flag NULL: returns "NULL"."""
+    return NULL
+
+
+def invalid_connection(connection: str, foreign_peer_id: dict[str, Any]) -> Any:
+    """The handler of the flag INVALID_CONNECTION: raises, naming the peer, the tag, and those that it has."""
+    has = ", ".join(untagged(tag) for tag in foreign_peer_id.get("connections", ())) or "none"
+    where = f"{foreign_peer_id.get('host')}:{foreign_peer_id.get('port')}"
+    raise InvalidConnection(
+        f"Peer does not have the connection you are requesting: {untagged(connection)!r} at {where}; it has: {has}",
+        connection=connection,
+        peer=where,
+    )
+
+
+peers.process_peer().register_flag(NULL, null_response)
+peers.process_peer().register_flag(NULL_RESPONSE, null_response)
+peers.process_peer().register_flag(INVALID_CONNECTION, invalid_connection)

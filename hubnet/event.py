@@ -1,0 +1,67 @@
+"""The event decorator: a function whose result is news for every subscriber."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hubnet import peer as peers
+from hubnet.core import codec
+from hubnet.core.channels import event_name
+from hubnet.errors import EncodeError, HubnetError
+
+_log = logging.getLogger("hubnet")
+Function = TypeVar("Function", bound=Callable[..., tuple[Any, Any]])
+
+
+def event(name: str) -> Callable[[Function], Function]:
+    """Register a function as an event trigger.
+
+    The function runs here and must return ``(args, kwargs)``; that pair, pickled at once, is what subscribers get. Calling
+    it never waits for Redis, subscribers or handlers, and never raises for them: such failures are logged and counted.
+
+    Args:
+        name: of the event; no ``*``.
+
+    Returns:
+        The function; it returns the pair as before.
+
+    Raises:
+        TypeError: the function returned no pair.
+        EncodeError: the pair cannot travel, or is over HUBNET_EVENT_LIMIT.
+    """
+    name = event_name(name)
+
+    def decorate(function: Function) -> Function:
+        if not callable(function):
+            raise TypeError(f"event({name!r}) takes a function, not {type(function).__name__}: {function!r:.100}")
+
+        @functools.wraps(function)
+        def trigger(*args: Any, **kwargs: Any) -> Any:
+            pair = function(*args, **kwargs)
+            body = _encoded(name, function, pair)
+            try:
+                peers.Peer().publish_event(name, body)
+            except EncodeError:
+                raise
+            except HubnetError as error:
+                peers.process_peer().count("events.unsent")
+                _log.error("event %r was not sent: %s", name, error)
+            return pair
+
+        return trigger  # type: ignore[return-value]
+
+    return decorate
+
+
+def _encoded(name: str, function: Callable[..., Any], pair: Any) -> bytes:
+    if not (
+        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], (tuple, list)) and isinstance(pair[1], dict)
+    ):
+        raise TypeError(
+            f"event {name!r}: {getattr(function, '__qualname__', function)}() must return (args, kwargs), a tuple and a dict, "
+            f"not {type(pair).__name__}: {pair!r:.100}"
+        )
+    return codec.in_one_piece(pair)

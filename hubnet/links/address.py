@@ -1,0 +1,54 @@
+"""Hosts to socket addresses, within a deadline.
+
+A name lookup on a cut network hangs for 10 s whatever the connect timeout, so it runs in a thread of its own; the last
+good answer serves while the new one is late.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+Resolved = list[tuple[int, tuple[Any, ...]]]
+_last_good: dict[tuple[str, int], Resolved] = {}
+_PATIENCE_WITH_LAST_GOOD = 0.5
+
+
+def resolve(host: str, port: int, deadline: float) -> Resolved:
+    """Address families and socket addresses of host and port, best first.
+
+    Raises:
+        TimeoutError: the name did not resolve before the deadline (seconds, monotonic).
+        OSError: it does not exist.
+    """
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+            return [(family, (host, port))]
+        except OSError:
+            continue
+    answer: list[Resolved | OSError] = []
+    done = threading.Event()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer.append([(family, address) for family, _, _, _, address in found])
+        except OSError as error:
+            answer.append(error)
+        done.set()
+
+    threading.Thread(target=look_up, name=f"hubnet-lookup-{host}", daemon=True).start()
+    known = _last_good.get((host, port))
+    left = deadline - time.monotonic()
+    done.wait(max(0.0, min(left, _PATIENCE_WITH_LAST_GOOD) if known else left))
+    if not answer:
+        if known:
+            return known
+        raise TimeoutError(f"the name {host} did not resolve in time")
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    _last_good[host, port] = answer[0]
+    return answer[0]

@@ -1,0 +1,235 @@
+"""Calling: from a peer id, a tag and arguments to the answer, over the pool of that peer.
+
+Only what is known not to have run is sent again by itself, and what may have run only for connections declared idempotent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from hubnet.core import calls, codec, frames
+from hubnet.core.connections import Connection
+from hubnet.core.flags import INVALID_CONNECTION, Flags
+from hubnet.core.handshake import ANY_INCARNATION, Self, digest_of
+from hubnet.counters import Counters
+from hubnet.errors import (
+    NO,
+    YES,
+    CallError,
+    CallTimeout,
+    HubnetError,
+    InvalidConnection,
+    LocalProtocolError,
+    PeerLost,
+    PeerUnreachable,
+    RemoteError,
+)
+from hubnet.links.dial import ANOTHER, REFUSED, Dialler, Unreachable
+from hubnet.links.link import Frame, Link
+from hubnet.links.pool import Pool
+from hubnet.links.running import here
+
+
+class Endpoint(NamedTuple):
+    """A peer as a hub resolved it."""
+
+    peer_id: bytes
+    incarnation: bytes
+    host: str
+    port: int
+    friendly: dict[str, Any]
+
+
+Resolve = Callable[[bytes, float, bool], Endpoint]
+
+
+class Caller:
+    """The calling side of one peer: a pool of links for each peer that it knows."""
+
+    def __init__(self, dialler: Dialler, resolve: Resolve, flags: Flags, counters: Counters, *, reach: float) -> None:
+        self._dialler = dialler
+        self._resolve = resolve
+        self._flags = flags
+        self._reach = reach
+        self._patience = int(reach * 1000)
+        self._pools: dict[bytes, tuple[Endpoint, Pool]] = {}
+        self._lock = threading.Lock()
+        self._counters = counters
+
+    def call(
+        self,
+        connection: Connection,
+        peer_id: bytes,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+    ) -> Any:
+        """Run a connection on a peer and return what it returns.
+
+        Args:
+            connection: its tag is what travels.
+            peer_id: whom to ask.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            timeout: seconds for everything, or None for as long as the peer lives.
+
+        Raises:
+            CallError: see the error tree; ``.ran`` tells whether it ran.
+            EncodeError: an argument cannot travel.
+        """
+        body, buffers = codec.encode_arguments(tuple(args), kwargs)
+        deadline = here.deadline
+        if timeout is not None:
+            mine = time.monotonic() + timeout
+            deadline = mine if deadline is None else min(mine, deadline)
+        try:
+            endpoint, frame = self._exchange(connection, peer_id, body, buffers, deadline)
+        except HubnetError as error:
+            self._counters.add("calls." + type(error).__name__)
+            raise
+        if frame.kind == frames.RESULT:
+            self._counters.add("calls.ok")
+            return codec.decode(frame.body, frame.buffers, ran=YES)
+        return self._otherwise(connection.tag, endpoint, frame)
+
+    def _exchange(
+        self,
+        connection: Connection,
+        peer_id: bytes,
+        body: bytes,
+        buffers: Sequence[memoryview],
+        deadline: float | None,
+    ) -> tuple[Endpoint, Frame]:
+        attempts = 0
+        while True:
+            known = self._pools.get(peer_id)
+            link = known[1].take() if known else None
+            pooled = link is not None
+            if known is None or link is None:
+                known, link = self._reach_out(connection.tag, peer_id, deadline)
+            attempts += 1
+            try:
+                frame = link.exchange(connection.name, body, buffers, here.depth + 1, self._patience, deadline)
+            except CallError as error:
+                link.close()
+                if calls.may_repeat(error.ran, idempotent=connection.idempotent, attempts=attempts, pooled=pooled):
+                    continue
+                raise self._told(error, connection.tag, known[0]) from error
+            except BaseException:
+                link.close()  # an answer still to come would be taken for the next call's
+                raise
+            known[1].give(link)
+            return known[0], frame
+
+    def _reach_out(self, tag: str, peer_id: bytes, deadline: float | None) -> tuple[tuple[Endpoint, Pool], Link]:
+        """Resolve (from the cache first) and dial; a peer that has restarted is asked for once more."""
+        limit = time.monotonic() + self._reach
+        if deadline is not None and deadline < limit:
+            limit = deadline
+        for fresh in (False, True):
+            endpoint = self._resolve(peer_id, limit, fresh)
+            try:
+                link = self._dialler.dial(
+                    endpoint.host, endpoint.port, Self(digest_of(peer_id), endpoint.incarnation), limit
+                )
+            except Unreachable as error:
+                if not fresh and error.how in {ANOTHER, REFUSED}:
+                    continue
+                raise PeerUnreachable(str(error), connection=tag, peer=peer_id) from error
+            except CallError as error:
+                error.connection, error.peer = tag, peer_id
+                raise
+            link.friendly, link.foreign_id = endpoint.friendly, peer_id
+            return self._known(endpoint), link
+        raise LocalProtocolError("unreachable code")
+
+    def _known(self, endpoint: Endpoint) -> tuple[Endpoint, Pool]:
+        with self._lock:
+            known = self._pools.get(endpoint.peer_id)
+            if known and known[0].incarnation == endpoint.incarnation:
+                return known
+            if known:
+                known[1].close()
+            self._pools[endpoint.peer_id] = found = (endpoint, Pool())
+            return found
+
+    def forget(self, peer_id: bytes, incarnation: bytes) -> None:
+        """Close what is kept for an incarnation that has gone."""
+        with self._lock:
+            known = self._pools.get(peer_id)
+            if known and incarnation in (ANY_INCARNATION, known[0].incarnation):
+                del self._pools[peer_id]
+                known[1].close()
+
+    def visit(self, host: str, port: int, deadline: float) -> tuple[Link, bytes]:
+        """A link to whoever listens at host and port, and its incarnation."""
+        link = self._dialler.dial(host, port, Self(bytes(32), ANY_INCARNATION), deadline)
+        return link, link.foreign.incarnation
+
+    @property
+    def links(self) -> int:
+        """Idle outgoing links."""
+        return sum(len(pool) for _, pool in list(self._pools.values()))
+
+    @staticmethod
+    def _told(error: CallError, tag: str, endpoint: Endpoint) -> CallError:
+        where = f"{endpoint.host}:{endpoint.port}"
+        if isinstance(error, CallTimeout):
+            return CallTimeout(
+                f"{tag!r} on {where} did not answer before its deadline; it may still be running",
+                connection=tag, peer=endpoint.peer_id, ran=error.ran,
+            )  # fmt: skip
+        if error.ran == NO:
+            return PeerUnreachable(f"{where}: {error}; the call did not run", connection=tag, peer=endpoint.peer_id)
+        return PeerLost(
+            f"lost {where} while it ran {tag!r}: {error}; it may have run",
+            connection=tag,
+            peer=endpoint.peer_id,
+            ran=error.ran,
+        )
+
+    def _otherwise(self, tag: str, endpoint: Endpoint, frame: Frame) -> Any:
+        """The answers that are no plain result."""
+        if frame.kind == frames.FLAG:
+            self._counters.add("calls.flag")
+            return self._flags.run(bytes(frame.body).decode(), tag, endpoint.friendly)
+        if frame.kind == frames.RAISED:
+            self._counters.add("calls.RemoteError")
+            raise_remote(codec.decode(frame.body, ran=YES), tag, endpoint)
+        if frame.kind == frames.REFUSED:
+            error, said = calls.refused(bytes(frame.body), connection=tag, peer=endpoint.peer_id)
+            self._counters.add("calls." + type(error).__name__)
+            if isinstance(error, InvalidConnection):
+                return self._flags.run(
+                    INVALID_CONNECTION, tag, {**endpoint.friendly, "connections": said.get("connections", [])}
+                )
+            raise error
+        raise LocalProtocolError(f"a {frames.KINDS[frame.kind]} frame is no answer")
+
+    def close(self) -> None:
+        """Say goodbye on every idle link."""
+        with self._lock:
+            for _, pool in self._pools.values():
+                pool.close()
+            self._pools.clear()
+
+
+def raise_remote(said: dict[str, Any], tag: str, endpoint: Endpoint) -> None:
+    """Raise RemoteError for what the function raised, the original exception as its cause where it travelled."""
+    original = None
+    if said["original"] is not None:
+        try:
+            original = codec.decode(said["original"])
+        except HubnetError:
+            original = None  # its type exists over there only; the text says it all
+    short = str(said["type"]).removeprefix("builtins.")
+    raise RemoteError(
+        f"{tag!r} on {endpoint.host}:{endpoint.port} raised {short}: {said['message']}",
+        type_name=said["type"],
+        traceback_text=said["traceback"],
+        connection=tag,
+        peer=endpoint.peer_id,
+    ) from original

@@ -1,0 +1,304 @@
+"""One link: frames in and out of one authenticated socket, and the truth about how it ended.
+
+The thread that holds a link reads and writes its socket itself; there is no reader thread. Waits wake once a second to
+compare the deadline and to ask the kernel whether the machine at the other end is still there, so a call may run as long
+as its peer lives. A send that fails means that the last bytes never left: the request did not run. An end of the stream
+after a whole request, without an authenticated bye, means that nobody can know.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hubnet import machine
+from hubnet.core import calls, frames
+from hubnet.core.frames import HEADER, HEADER_SIZE, PIECE, PROOF, Buffer, Protection
+from hubnet.core.handshake import Self
+from hubnet.errors import MAYBE, NO, CallTimeout, PeerLost, RemoteProtocolError
+
+TICK = 1.0
+_CHUNK = 65536
+_STALE_AFTER = 0.010
+
+
+class Frame(NamedTuple):
+    """One whole message as it arrived."""
+
+    kind: int
+    name: bytes
+    body: Buffer
+    buffers: Sequence[Any]
+    depth: int
+    patience: int
+    remaining: int
+
+
+class Link:
+    """One authenticated byte stream; used by one thread at a time, closed by its owner."""
+
+    __slots__ = (
+        "_leftover", "_poll", "_sock", "_tick", "fileno", "foreign", "friendly", "foreign_id", "protection",
+        "said_bye", "busy", "home", "suite", "used",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, protection: Protection, foreign: Self, suite: int) -> None:
+        sock.settimeout(None)
+        machine.limit_waits(sock, TICK, TICK)
+        machine.no_delay(sock)
+        machine.watch_for_silence(sock)
+        self._sock = sock
+        self._tick = TICK
+        self._leftover = b""
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self.protection = protection
+        self.foreign = foreign
+        self.foreign_id = b""
+        self.friendly: dict[str, Any] = {}
+        self.fileno = sock.fileno()
+        self.suite = suite
+        self.used = 0.0
+        self.said_bye = False
+        self.busy = False
+        self.home = False
+
+    def __repr__(self) -> str:
+        return f"<link {self.fileno} to {self.friendly.get('host', '?')}:{self.friendly.get('port', '?')}>"
+
+    # -- the calling side ------------------------------------------------------------------------------------------
+
+    def exchange(
+        self,
+        name: bytes,
+        body: bytes,
+        buffers: Sequence[memoryview],
+        depth: int,
+        patience: int,
+        deadline: float | None,
+    ) -> Frame:
+        """Send one request and wait for its answer.
+
+        Raises:
+            PeerLost: the link broke; ``.ran`` tells whether the request may have run.
+            CallTimeout: the deadline (monotonic) passed; the link must be closed.
+        """
+        remaining = 0
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            remaining = max(1, int(left * 1e6))
+            if left < self._tick or self._tick < TICK:
+                self._wait_at_most(left)
+        elif self._tick < TICK:
+            self._wait_at_most(TICK)
+        pieces = self.protection.pack(
+            frames.REQUEST,
+            body,
+            name=name,
+            depth=depth,
+            patience=patience,
+            remaining=remaining,
+            buffers=buffers,
+        )
+        self.send(pieces, deadline)
+        frame = self.receive(deadline)
+        if frame.kind == frames.BYE:
+            raise PeerLost("the peer said goodbye before it read the request", ran=NO)
+        return frame
+
+    def stale(self) -> bool:
+        """Whether an idle link has something to read: a bye or the end, for nothing else comes unasked."""
+        return time.monotonic() - self.used > _STALE_AFTER and bool(self._poll.poll(0))
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Whether something arrives within these seconds."""
+        return bool(self._poll.poll(seconds * 1000))
+
+    # -- both sides ------------------------------------------------------------------------------------------------
+
+    def send(self, pieces: Sequence[Buffer], deadline: float | None = None) -> None:
+        """Write all pieces.
+
+        Raises:
+            PeerLost: the link broke before the last byte was taken (``.ran`` NO).
+            CallTimeout: the deadline passed.
+        """
+        for piece in pieces:
+            try:
+                sent = self._sock.send(piece)
+            except BlockingIOError:
+                self._stalled(deadline, NO)
+                sent = 0
+            except OSError as error:
+                raise PeerLost(f"the link broke while sending ({error})", ran=NO) from error
+            if sent < len(piece):
+                self._send_rest(memoryview(piece)[sent:], deadline)
+
+    def _send_rest(self, view: memoryview, deadline: float | None) -> None:
+        while view.nbytes:
+            try:
+                view = view[self._sock.send(view) :]
+            except BlockingIOError:
+                self._stalled(deadline, NO)
+            except OSError as error:
+                raise PeerLost(f"the link broke while sending ({error})", ran=NO) from error
+
+    def receive(self, deadline: float | None = None, data: bytes = b"") -> Frame:
+        """Read one frame; `data` is what its reader already has of it.
+
+        Raises:
+            PeerLost: the stream ended.
+            RemoteProtocolError: what arrived is no proved frame.
+            CallTimeout: the deadline passed.
+        """
+        data = data or self._leftover or self._recv(deadline)
+        while len(data) < HEADER_SIZE:
+            data += self._recv(deadline)
+        length, kind, zero, count, name, depth, patience, remaining = HEADER.unpack_from(data)
+        if not 1 <= kind <= frames.BYE or zero or length < PROOF + name + 8 * count:
+            raise RemoteProtocolError("what arrived is no frame of hubnet")
+        end = HEADER_SIZE + length
+        if len(data) == end:
+            rest: Buffer = data[HEADER_SIZE:]
+            self._leftover = b""
+        elif len(data) > end:
+            rest = data[HEADER_SIZE:end]
+            self._leftover = data[end:]
+        else:
+            rest = self._gather(data, length, deadline)
+        opened = self.protection.open(data[:HEADER_SIZE], rest)
+        if not count:
+            if name:
+                return Frame(kind, bytes(opened[:name]), opened[name:], (), depth, patience, remaining)
+            return Frame(kind, b"", opened, (), depth, patience, remaining)
+        header = frames.parse_header(data)
+        parts = frames.split(header, opened)
+        buffers = [self._receive_buffer(size, deadline) for size in parts.buffer_lengths]
+        return Frame(kind, parts.name, parts.body, buffers, depth, patience, remaining)
+
+    def _recv(self, deadline: float | None) -> bytes:
+        while True:
+            try:
+                data = self._sock.recv(_CHUNK)
+            except BlockingIOError:
+                self._stalled(deadline, MAYBE)
+                continue
+            except OSError as error:
+                raise PeerLost(f"the link broke ({error})", ran=MAYBE) from error
+            if not data:
+                raise PeerLost("the link ended without a goodbye: its process died or was cut off", ran=MAYBE)
+            return data
+
+    def _gather(self, data: bytes, length: int, deadline: float | None) -> bytearray:
+        """The rest of a frame in several reads; memory is taken as bytes arrive, never as announced."""
+        rest = bytearray(data[HEADER_SIZE:])
+        self._leftover = b""
+        while len(rest) < length:
+            have = len(rest)
+            more = min(length - have, max(PIECE, have))
+            rest.extend(bytes(more))
+            with memoryview(rest) as view:
+                self._fill(view[have:], deadline)
+        return rest
+
+    def _fill(self, view: memoryview, deadline: float | None) -> None:
+        if self._leftover:
+            taken = min(len(self._leftover), view.nbytes)
+            view[:taken] = self._leftover[:taken]
+            self._leftover = self._leftover[taken:]
+            view = view[taken:]
+        while view.nbytes:
+            try:
+                got = self._sock.recv_into(view)
+            except BlockingIOError:
+                self._stalled(deadline, MAYBE)
+                continue
+            except OSError as error:
+                raise PeerLost(f"the link broke ({error})", ran=MAYBE) from error
+            if not got:
+                raise PeerLost("the link ended in the middle of a message", ran=MAYBE)
+            view = view[got:]
+
+    def _receive_buffer(self, size: int, deadline: float | None) -> memoryview:
+        memory = _memory(size)
+        for at in range(0, size, PIECE):
+            target = memory[at : at + PIECE]
+            wire = self.protection.buffer_size(target.nbytes)
+            if wire == target.nbytes:
+                self._fill(target, deadline)
+            else:
+                piece = bytearray(wire)
+                self._fill(memoryview(piece), deadline)
+                target[:] = self.protection.open_piece(piece)
+        return memory
+
+    def _wait_at_most(self, left: float) -> None:
+        tick = min(TICK, max(left, 0.001))
+        if tick < self._tick or tick > 2 * self._tick or tick == TICK:
+            machine.limit_waits(self._sock, tick)
+            self._tick = tick
+
+    def _stalled(self, deadline: float | None, ran: str) -> None:
+        """A wait came to nothing: is it too late, and is anybody there?"""
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise CallTimeout("the deadline passed", ran=ran)
+            if left < self._tick:
+                self._wait_at_most(left)
+        seen = machine.transmission(self._sock)
+        if seen and calls.vanished(seen):
+            raise PeerLost("the machine at the other end does not answer any more", ran=ran)
+
+    # -- endings ---------------------------------------------------------------------------------------------------
+
+    def hear(self) -> bytes | None:
+        """What has arrived, without waiting; None when nothing has, b"" at the end of the stream."""
+        try:
+            return self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    @property
+    def leftover(self) -> bytes:
+        """What came with the last frame and belongs to the next."""
+        data, self._leftover = self._leftover, b""
+        return data
+
+    def guard_small_messages(self) -> None:
+        """Notice a vanished machine within 3 s with data in flight as well; for a link of small messages."""
+        machine.give_up_unread(self._sock)
+
+    def say_bye(self) -> None:
+        """Tell the other side that nothing sent from now on will be read."""
+        self.said_bye = True
+        try:
+            self._sock.send(self.protection.pack(frames.BYE, b"")[0], socket.MSG_DONTWAIT)
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it ended before we could say so
+
+    def shutdown(self) -> None:
+        """End it from another thread; the owner still closes."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it had ended
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+
+def _memory(size: int) -> memoryview:
+    """Fresh memory for a received buffer; NumPy's is not zeroed first, which doubles the speed."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and size > PIECE:
+        return memoryview(numpy.empty(size, numpy.uint8))
+    return memoryview(bytearray(size))

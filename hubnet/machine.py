@@ -1,0 +1,93 @@
+"""What hubnet knows of the machine below it: the one room that is particular to Linux.
+
+Boot id and network namespace (two processes share a machine when both are equal: containers share a kernel, not
+sockets), keepalive, TCP_INFO, and the source address of a route.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from struct import Struct, unpack_from
+
+from hubnet.core.calls import Transmission
+
+_TIMEVAL = Struct("@ll")
+_LOOPBACK = ("127.", "::1", "localhost", "0:0:0:0:0:0:0:1")
+
+
+def boot_id() -> str:
+    """Differs after every boot of the kernel; "" where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def machine_id() -> str:
+    """Equal for processes that reach each other over loopback."""
+    try:
+        return f"{boot_id()}/{os.readlink('/proc/self/ns/net')}"
+    except OSError:
+        return f"{boot_id()}/{socket.gethostname()}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name stays on this machine."""
+    return host.startswith(_LOOPBACK)
+
+
+def route_address(host: str, port: int) -> str:
+    """The source address of packets from here to that host; nothing is sent.
+
+    Raises:
+        OSError: no route, or the name does not resolve.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port or 1, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(address)
+        return str(probe.getsockname()[0])
+
+
+def watch_for_silence(sock: socket.socket) -> None:
+    """Notice within 3 s that the machine at the other end of an idle link has gone."""
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+
+
+def give_up_unread(sock: socket.socket, milliseconds: int = 3000) -> None:
+    """End the link when data stays unacknowledged: for small messages only, it kills long transfers as well."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def no_delay(sock: socket.socket) -> None:
+    """Send small frames at once."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def limit_waits(sock: socket.socket, receive: float, send: float | None = None) -> None:
+    """Let blocking recv (and send) return with BlockingIOError after these seconds; cheaper than settimeout."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(receive))
+    if send is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send))
+
+
+def _timeval(seconds: float) -> bytes:
+    micros = max(1000, int(seconds * 1e6))  # 0 would mean for ever
+    return _TIMEVAL.pack(micros // 1_000_000, micros % 1_000_000)
+
+
+def transmission(sock: socket.socket) -> Transmission | None:
+    """What the kernel says of this link, or None where it cannot."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        return Transmission(info[2], info[3], unpack_from("=I", info, 24)[0], unpack_from("=I", info, 56)[0])
+    except OSError:
+        return None

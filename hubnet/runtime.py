@@ -1,0 +1,131 @@
+"""The private directory of this machine and user, and files that hold secrets.
+
+Here the embedded broker leaves its address and the net made on one machine its secret. The directory stands under the
+system's temporary directory, never in the home, which may be shared over a network. Nothing in it is believed unless
+its owner is this user, nobody else may read it, it is no link, and it was written since this boot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hubnet import machine
+from hubnet.core.keys import new_token
+from hubnet.errors import ConfigError
+
+_DOCKER_SECRETS = Path("/run/secrets")
+
+
+def directory() -> Path:
+    """This user's directory, made if need be.
+
+    Raises:
+        ConfigError: somebody else made it, it is a link, or others may enter it.
+    """
+    path = Path(tempfile.gettempdir()) / f"hubnet-{os.getuid()}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        seen = path.lstat()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot use {path} ({error.strerror}): give HUBNET_REDIS_URL and HUBNET_SECRET, or set TMPDIR to a folder of yours"
+        ) from error
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+        raise ConfigError(
+            f"{path} is not a private directory of this user (owner, link or mode): remove it, or set TMPDIR"
+        )
+    return path
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A file of the private directory, if it was written since this boot; otherwise None."""
+    try:
+        descriptor = os.open(directory() / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor) as file:
+        seen = os.fstat(descriptor)
+        if seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+            return None
+        try:
+            said = json.load(file)
+        except ValueError:
+            return None
+    return said if isinstance(said, dict) and said.get("boot") == machine.boot_id() else None
+
+
+def write(name: str, said: dict[str, Any]) -> None:
+    """Put a file of the private directory in place at once, never half written."""
+    folder = directory()
+    descriptor, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}-")  # mode 0600
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({**said, "boot": machine.boot_id()}, file)
+    Path(draft).replace(folder / name)
+
+
+class Lock:
+    """A lock file of the private directory, held until closed or until this process dies, children or not."""
+
+    def __init__(self, name: str) -> None:
+        self._descriptor = os.open(directory() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.held = False
+
+    def take(self, *, wait: bool = False) -> bool:
+        """Whether the lock is ours now."""
+        try:  # POSIX record locks: a forked child does not inherit them
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            self.held = True
+        except OSError:
+            self.held = False
+        return self.held
+
+    def close(self) -> None:
+        """Let go."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor, self.held = -1, False
+
+
+def machine_secret() -> str:
+    """The secret of the nets of this machine and user, made by whoever asks first."""
+    said = read("secret.json")
+    if said is None:
+        lock = Lock("secret.lock")
+        try:
+            lock.take(wait=True)
+            said = read("secret.json")
+            if said is None:
+                said = {"secret": new_token(os.urandom(32))}
+                write("secret.json", said)
+        finally:
+            lock.close()
+    return str(said["secret"])
+
+
+def secrets_in(path: str) -> list[str]:
+    """The secrets of a file, one a line.
+
+    Raises:
+        ConfigError: it cannot be read, is empty, or others than its owner can read it or write beside it.
+    """
+    file = Path(path)
+    try:
+        seen, folder = file.stat(), file.resolve().parent.stat()
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"HUBNET_SECRET_FILE: cannot read {path}: {error}") from error
+    mounted = _DOCKER_SECRETS in file.parents  # the engine owns that folder
+    if not mounted and seen.st_mode & 0o077:
+        raise ConfigError(f"HUBNET_SECRET_FILE: others can read {path}: chmod 600 it")
+    if not mounted and folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
+        raise ConfigError(f"HUBNET_SECRET_FILE: others can write the folder of {path}: chmod 700 it")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ConfigError(f"HUBNET_SECRET_FILE: {path} is empty; `hubnet secret new` prints a secret")
+    return lines

@@ -1,0 +1,68 @@
+"""The subscribe decorator: a handler for an event of other peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hubnet.bus.subscription import Subscription
+from hubnet.core import codec
+from hubnet.core.channels import event_name
+from hubnet.core.envelopes import Sender
+from hubnet.core.selection import AllOf, Query, filter_of
+from hubnet.peer import _Peer, autostart, process_peer
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def subscribe(
+    event: str,
+    groups: Any = None,
+    hubs_only: bool = False,
+    peers: Any = None,
+    on_host: bool | None = None,
+    *,
+    local: bool = False,
+) -> Callable[[Function], Function]:
+    """Run a function here whenever a peer triggers an event. By default all peers are heard; filters combine.
+
+    Args:
+        event: the event's name.
+        groups: a group's name, a peer (record, RemotePeer, id as bytes), a result of ``peers()``, or a list of these.
+        hubs_only: hear hubs alone.
+        peers: as `groups`, but a str is a peer id. A result of ``peers()`` means its query, kept live.
+        on_host: hear peers of this machine alone.
+        local: hear this peer's own events as well.
+
+    Returns:
+        The function, unwrapped. It gets the pair that the trigger returned. What it raises is logged and harms nobody.
+
+    Raises:
+        TypeError, ValueError, ConfigError: naming the parameter.
+    """
+    name = event_name(event)
+    wanted = AllOf((filter_of(groups, "groups"), filter_of(peers, "peers"), Query(hubs_only=bool(hubs_only))))
+
+    def decorate(function: Function) -> Function:
+        if not callable(function):
+            raise TypeError(f"subscribe({name!r}) takes a function, not {type(function).__name__}: {function!r:.100}")
+
+        def deliver(body: memoryview, sender: Sender) -> None:
+            args, kwargs = codec.decode(body)
+            function(*args, **kwargs)
+
+        def wish(peer: _Peer) -> Subscription:
+            here = AllOf((wanted, Query(machine=peer.machine if on_host else None)))
+            where = wanted.where()
+            return Subscription(
+                name, deliver, here,
+                channels=None if where is None else frozenset(peer.names.event(group, name) for group in where),
+                pattern=peer.names.event_everywhere(name) if where is None else None,
+                counters=peer.counters, hears_itself=local,
+            )  # fmt: skip
+
+        process_peer().add_subscription(wish, getattr(function, "__module__", "__main__"))
+        autostart()
+        return function
+
+    return decorate
