@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 from hubnet import peer as peers
 from hubnet.core.connections import Connection, path_tag
 from hubnet.core.flags import Flag
-from hubnet.core.targets import peer_id_of, seconds
+from hubnet.core.targets import seconds
 from hubnet.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -73,17 +73,13 @@ def callable_connection(function: Function, connection: Connection) -> Function:
             timeout = None
             if kwargs:
                 timeout = kwargs.pop("timeout", None)
-                timeout = kwargs.pop("time_out", timeout)
-            if timeout is not None:
-                timeout = seconds(timeout)
-            return peers.Peer().call(connection, peer_id_of(target), args, kwargs, timeout)
-        for name in _TAKEN:
-            kwargs.pop(name, None)
+                timeout = seconds(kwargs.pop("time_out", timeout))
+            return peers.Peer().call(connection, target, args, kwargs, timeout)
+        if kwargs:
+            for name in _TAKEN:
+                kwargs.pop(name, None)
         result = function(*args, **kwargs)
-        if type(result) is Flag:
-            here = peers.Peer()
-            return here.tables.flags.run(result.name, connection.tag, here.friendly_id)
-        return result
+        return peers.Peer().answered_here(connection, result) if type(result) is Flag else result
 
     call.connection = connection  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]

@@ -138,7 +138,7 @@ class Hub:
             ConfigError: another living peer holds the id.
             BrokerUnavailable: the register cannot be written now.
         """
-        link = here.link
+        link = here.call.link
         peer_id = str(record["id"]).encode()
         if link is None or link.foreign_id != peer_id or link.foreign.incarnation.hex() != record["incarnation"]:
             raise AuthenticationError("a peer registers itself, over its own link")
@@ -163,7 +163,7 @@ class Hub:
         """A peer is alive; False: unknown here, register again."""
         with self._lock:
             member = self._members.get(peer_id)
-            if member is None or member.record["incarnation"] != incarnation or member.link is not here.link:
+            if member is None or member.record["incarnation"] != incarnation or member.link is not here.call.link:
                 return False
             member.renewed = time.monotonic()
             return True

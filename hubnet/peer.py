@@ -34,6 +34,7 @@ from hubnet.core.identity import decode_id, generate_id, group_name
 from hubnet.core.keys import Keyring
 from hubnet.core.membership import Record
 from hubnet.core.selection import Query
+from hubnet.core.targets import peer_id_of
 from hubnet.counters import Counters
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError, EncodeError, HubnetError
@@ -43,7 +44,7 @@ from hubnet.links import listening
 from hubnet.links.calling import Caller
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
-from hubnet.links.running import here
+from hubnet.links.running import NO_CALL, here
 from hubnet.links.serving import Serving
 from hubnet.registry import Registry
 
@@ -79,8 +80,9 @@ class _Peer:
         self._incarnation = os.urandom(16)
         self._guard = threading.Lock()
         self._tag_came = threading.Condition()
-        self._started = False
+        self.started = False
         self._stopped = False
+        self.calling = False
         self._is_ready = threading.Event()
         self._failure: BaseException | None = None
         self._trouble: HubnetError | None = None
@@ -98,9 +100,9 @@ class _Peer:
     def start(self) -> None:
         """Begin in the background; returns at once."""
         with self._guard:
-            if self._started or self._stopped:
+            if self.started or self._stopped:
                 return
-            self._started = True
+            self.started = True
         threading.Thread(target=self._begin, name="hubnet-start", daemon=True).start()
 
     def ready(self, deadline: float | None = None) -> None:
@@ -225,7 +227,7 @@ class _Peer:
         with self._guard:
             if self._stopped:
                 return True
-            self._stopped = True
+            self._stopped, self.calling = True, False
             built = self._caller is not None
         if not built:
             return True
@@ -415,6 +417,7 @@ class _Peer:
         numbers: dict[str, Any] = dict(self.counters.snapshot())
         if self._caller is not None:
             numbers.update({
+                "calls.ok": self._caller.answered,
                 "links.incoming": self._serving.links, "links.idle": self._caller.links,
                 "calls.running": self._serving.running, "calls.queued": self._serving.queued,
                 "events.outbox": self.publisher.waiting, "events.queued": self.subscriber.queued(),
@@ -425,29 +428,41 @@ class _Peer:
     # -- calling ---------------------------------------------------------------------------------------------------
 
     def call(
-        self,
-        connection: Connection,
-        target: bytes | tuple[str, int],
-        args: Any,
-        kwargs: dict[str, Any],
-        timeout: float | None,
+        self, connection: Connection, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
     ) -> Any:
         """Run a connection on a peer; see ``Caller.call``."""
         caller = self._caller
-        if caller is None or self._stopped or not self._open.is_set():
-            self.ready(None if timeout is None else time.monotonic() + timeout)
-            self.open_now()
-            caller = self._caller
-            assert caller is not None
+        if caller is not None and self.calling and type(target) is bytes and caller.knows(target):
+            return caller.call(connection, target, args, kwargs, timeout)
+        return self._first_call(connection, peer_id_of(target), args, kwargs, timeout)
+
+    def _first_call(
+        self,
+        connection: Connection,
+        target: bytes | tuple[str, int],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+    ) -> Any:
+        """A call that may have to wait for this peer's start, or for its target to be known; or goes to this peer itself."""
+        begin = time.monotonic()
+        self.ready(None if timeout is None else begin + timeout)
+        self.open_now()
+        self.calling = True
         if isinstance(target, tuple):
             limit = self.settings.timeout if timeout is None else min(timeout, self.settings.timeout)
-            target = self.home.identify(target[0], target[1], time.monotonic() + limit).peer_id
+            target = self.home.identify(target[0], target[1], begin + limit).peer_id
         if target == self._id:
             result = connection.function(*args, **kwargs)
-            if type(result) is Flag:
-                return self.tables.flags.run(result.name, connection.tag, self.friendly_id)
-            return result
-        return caller.call(connection, target, args, kwargs, timeout)
+            return self.answered_here(connection, result) if type(result) is Flag else result
+        assert self._caller is not None
+        if timeout is not None:
+            timeout = max(0.001, timeout - (time.monotonic() - begin))
+        return self._caller.call(connection, target, args, kwargs, timeout)
+
+    def answered_here(self, connection: Connection, flag: Flag) -> Any:
+        """A connection that ran here answered with a flag."""
+        return self.tables.flags.run(flag.name, connection.tag, self.friendly_id)
 
     def publish_event(self, name: str, body: bytes) -> None:
         """Hand an event to the outbox; before this peer has started it waits here.
@@ -528,10 +543,11 @@ _peer = _Peer()
 
 def Peer(*args: Any, **kwargs: Any) -> _Peer:
     """This process's peer, started on first use; inside a connection, the peer that runs it."""
-    if here.peer is not None:
-        running: _Peer = here.peer
+    running: _Peer | None = here.call.peer
+    if running is not None:
         return running
-    _peer.start()
+    if not _peer.started:
+        _peer.start()
     return _peer
 
 
@@ -589,7 +605,7 @@ def _after_fork() -> None:
     global _peer
     old = _peer
     _peer = _Peer(old.tables)
-    here.depth, here.deadline, here.peer, here.link = -1, None, None, None
+    here.call = NO_CALL
     old.abandon()
 
 

@@ -7,20 +7,24 @@ depth d, whose holders wait only for d+1: so chains A→B→A… can never deadl
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 from hubnet.core.connections import Connection
 
 DEEPEST = 16
 Job = TypeVar("Job")
 
-RUN, WAIT, TOO_DEEP = range(3)
 
+class _Waiting(Generic[Job]):
+    """A job in the queue; compared by identity."""
 
-class _Waiting(NamedTuple, Generic[Job]):
-    job: Job
-    connection: Connection
-    until: float
+    __slots__ = ("connection", "job", "until")
+
+    def __init__(self, job: Job, connection: Connection, until: float) -> None:
+        self.job = job
+        self.connection = connection
+        self.until = until
 
 
 class Admission(Generic[Job]):
@@ -35,30 +39,35 @@ class Admission(Generic[Job]):
         self._waiting: list[deque[_Waiting[Job]]] = [deque() for _ in range(DEEPEST)]
         self.queued = 0
 
-    def enter(self, job: Job, connection: Connection, depth: int, until: float) -> int:
-        """RUN: it has a slot. WAIT: it is kept, in order, until `until`. TOO_DEEP: refuse it."""
-        if depth >= DEEPEST:
-            return TOO_DEEP
-        free = self._running[depth] < self._cap and self._below_limit(connection)
-        if free and (not self._waiting[depth] or not self._runnable(depth)):
-            self._take(connection, depth)  # any that wait here wait for the limit of their own connection
-            return RUN
+    def enter(self, connection: Connection, depth: int) -> bool:
+        """Take a slot if there is one; False: wait, or refuse what is nested too deep."""
+        if self._running[depth] >= self._cap or not self._below_limit(connection):
+            return False
+        if self._waiting[depth] and self._runnable(depth):
+            return False  # others came first
+        self._running[depth] += 1
+        connection.running += 1
+        return True
+
+    def wait(self, job: Job, connection: Connection, depth: int, until: float) -> None:
+        """Keep a job, in order, until it has a slot or `until` has passed."""
         self._waiting[depth].append(_Waiting(job, connection, until))
         self.queued += 1
-        return WAIT
 
-    def leave(self, connection: Connection, depth: int) -> list[Job]:
+    def leave(self, connection: Connection, depth: int) -> Sequence[Job]:
         """Give a slot back; returns the waiting jobs that have one now."""
         self._running[depth] -= 1
         connection.running -= 1
-        if not self.queued:
-            return []
+        return self._next_in_order() if self.queued else ()
+
+    def _next_in_order(self) -> list[Job]:
         ready: list[Job] = []
-        for level in range(DEEPEST):
-            while self._running[level] < self._cap and (waiting := self._runnable(level)):
-                self._waiting[level].remove(waiting)
+        for depth in range(DEEPEST):
+            while self._running[depth] < self._cap and (waiting := self._runnable(depth)):
+                self._waiting[depth].remove(waiting)
                 self.queued -= 1
-                self._take(waiting.connection, level)
+                self._running[depth] += 1
+                waiting.connection.running += 1
                 ready.append(waiting.job)
         return ready
 
@@ -85,10 +94,6 @@ class Admission(Generic[Job]):
 
     def _runnable(self, depth: int) -> _Waiting[Job] | None:
         return next((waiting for waiting in self._waiting[depth] if self._below_limit(waiting.connection)), None)
-
-    def _take(self, connection: Connection, depth: int) -> None:
-        self._running[depth] += 1
-        connection.running += 1
 
     @staticmethod
     def _below_limit(connection: Connection) -> bool:

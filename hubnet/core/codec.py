@@ -15,6 +15,7 @@ from hubnet.errors import NO, DecodeError, EncodeError
 
 LARGE = 1 << 16
 _MAIN = b"__main__"
+_MAY_BE_APART = frozenset((bytes, memoryview))
 
 
 class _Apart:
@@ -39,7 +40,7 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
     Raises:
         EncodeError: neither pickle nor cloudpickle can.
     """
-    if _is_apart(value):
+    if type(value) in _MAY_BE_APART and _is_apart(value):
         value = _Apart(value)
     buffers: list[pickle.PickleBuffer] = []
     try:
@@ -83,7 +84,13 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[byt
     Raises:
         EncodeError: naming the argument that cannot travel.
     """
-    if any(map(_is_apart, args)) or any(map(_is_apart, kwargs.values())):
+    large = False
+    for value in args:
+        if type(value) in _MAY_BE_APART and _is_apart(value):
+            large = True
+    if kwargs and not large:
+        large = any(map(_is_apart, kwargs.values()))
+    if large:
         args = tuple(_Apart(value) if _is_apart(value) else value for value in args)
         kwargs = {name: _Apart(value) if _is_apart(value) else value for name, value in kwargs.items()}
     try:
@@ -105,7 +112,7 @@ def decode(data: bytes | memoryview, buffers: Sequence[Any] = (), *, ran: str = 
         DecodeError: the value's type cannot be imported or rebuilt here.
     """
     try:
-        return pickle.loads(data, buffers=buffers)
+        return pickle.loads(data, buffers=buffers) if buffers else pickle.loads(data)
     except Exception as error:
         raise DecodeError(f"cannot be rebuilt here: {type(error).__name__}: {error}", ran=ran) from error
 

@@ -58,6 +58,7 @@ class Caller:
         self._pools: dict[bytes, tuple[Endpoint, Pool]] = {}
         self._lock = threading.Lock()
         self._counters = counters
+        self.answered = 0
 
     def call(
         self,
@@ -80,20 +81,25 @@ class Caller:
             CallError: see the error tree; ``.ran`` tells whether it ran.
             EncodeError: an argument cannot travel.
         """
-        body, buffers = codec.encode_arguments(tuple(args), kwargs)
-        deadline = here.deadline
+        body, buffers = codec.encode_arguments(args, kwargs)
+        outer = here.call
+        deadline = outer.deadline
         if timeout is not None:
             mine = time.monotonic() + timeout
             deadline = mine if deadline is None else min(mine, deadline)
         try:
-            endpoint, frame = self._exchange(connection, peer_id, body, buffers, deadline)
+            endpoint, frame = self._exchange(connection, peer_id, body, buffers, outer.depth + 1, deadline)
         except HubnetError as error:
             self._counters.add("calls." + type(error).__name__)
             raise
         if frame.kind == frames.RESULT:
-            self._counters.add("calls.ok")
+            self.answered += 1  # no other thread can run between load and store of one attribute
             return codec.decode(frame.body, frame.buffers, ran=YES)
         return self._otherwise(connection.tag, endpoint, frame)
+
+    def knows(self, peer_id: bytes) -> bool:
+        """Whether there is a pool for this peer."""
+        return peer_id in self._pools
 
     def _exchange(
         self,
@@ -101,6 +107,7 @@ class Caller:
         peer_id: bytes,
         body: bytes,
         buffers: Sequence[memoryview],
+        depth: int,
         deadline: float | None,
     ) -> tuple[Endpoint, Frame]:
         attempts = 0
@@ -112,7 +119,7 @@ class Caller:
                 known, link = self._reach_out(connection.tag, peer_id, deadline)
             attempts += 1
             try:
-                frame = link.exchange(connection.name, body, buffers, here.depth + 1, self._patience, deadline)
+                frame = link.exchange(connection.name, body, buffers, depth, self._patience, deadline)
             except CallError as error:
                 link.close()
                 if calls.may_repeat(error.ran, idempotent=connection.idempotent, attempts=attempts, pooled=pooled):

@@ -23,6 +23,7 @@ from hubnet.errors import MAYBE, NO, CallTimeout, PeerLost, RemoteProtocolError
 
 TICK = 1.0
 _CHUNK = 65536
+_UNPACK = HEADER.unpack_from
 _STALE_AFTER = 0.010
 
 
@@ -73,13 +74,7 @@ class Link:
     # -- the calling side ------------------------------------------------------------------------------------------
 
     def exchange(
-        self,
-        name: bytes,
-        body: bytes,
-        buffers: Sequence[memoryview],
-        depth: int,
-        patience: int,
-        deadline: float | None,
+        self, name: bytes, body: bytes, buffers: Sequence[memoryview], depth: int, patience: int, deadline: float | None
     ) -> Frame:
         """Send one request and wait for its answer.
 
@@ -91,22 +86,33 @@ class Link:
         if deadline is not None:
             left = deadline - time.monotonic()
             remaining = max(1, int(left * 1e6))
-            if left < self._tick or self._tick < TICK:
-                self._wait_at_most(left)
+            self._wait_at_most(left)
         elif self._tick < TICK:
             self._wait_at_most(TICK)
-        pieces = self.protection.pack(
-            frames.REQUEST,
-            body,
-            name=name,
-            depth=depth,
-            patience=patience,
-            remaining=remaining,
-            buffers=buffers,
-        )
-        self.send(pieces, deadline)
+        if not buffers and len(body) < frames.SMALL:
+            request = self.protection.small(frames.REQUEST, name, body, depth, patience, remaining)
+            try:
+                sent = self._sock.send(request)
+            except OSError as error:
+                sent = self._send_failed(error, deadline)
+            if sent < len(request):
+                self._send_rest(memoryview(request)[sent:], deadline)
+        else:
+            pack = self.protection.pack
+            self.send(
+                pack(
+                    frames.REQUEST,
+                    body,
+                    name=name,
+                    depth=depth,
+                    patience=patience,
+                    remaining=remaining,
+                    buffers=buffers,
+                ),
+                deadline,
+            )
         frame = self.receive(deadline)
-        if frame.kind == frames.BYE:
+        if frame[0] == frames.BYE:
             raise PeerLost("the peer said goodbye before it read the request", ran=NO)
         return frame
 
@@ -130,22 +136,23 @@ class Link:
         for piece in pieces:
             try:
                 sent = self._sock.send(piece)
-            except BlockingIOError:
-                self._stalled(deadline, NO)
-                sent = 0
             except OSError as error:
-                raise PeerLost(f"the link broke while sending ({error})", ran=NO) from error
+                sent = self._send_failed(error, deadline)
             if sent < len(piece):
                 self._send_rest(memoryview(piece)[sent:], deadline)
+
+    def _send_failed(self, error: OSError, deadline: float | None) -> int:
+        if isinstance(error, BlockingIOError):
+            self._stalled(deadline, NO)
+            return 0
+        raise PeerLost(f"the link broke while sending ({error})", ran=NO) from error
 
     def _send_rest(self, view: memoryview, deadline: float | None) -> None:
         while view.nbytes:
             try:
                 view = view[self._sock.send(view) :]
-            except BlockingIOError:
-                self._stalled(deadline, NO)
             except OSError as error:
-                raise PeerLost(f"the link broke while sending ({error})", ran=NO) from error
+                self._send_failed(error, deadline)
 
     def receive(self, deadline: float | None = None, data: bytes = b"") -> Frame:
         """Read one frame; `data` is what its reader already has of it.
@@ -155,30 +162,28 @@ class Link:
             RemoteProtocolError: what arrived is no proved frame.
             CallTimeout: the deadline passed.
         """
-        data = data or self._leftover or self._recv(deadline)
+        if not data:
+            data = self._leftover or self._recv(deadline)
         while len(data) < HEADER_SIZE:
             data += self._recv(deadline)
-        length, kind, zero, count, name, depth, patience, remaining = HEADER.unpack_from(data)
-        if not 1 <= kind <= frames.BYE or zero or length < PROOF + name + 8 * count:
+        length, kind, zero, count, named, depth, patience, remaining = _UNPACK(data)
+        if not 1 <= kind <= frames.BYE or zero or length < PROOF + named + 8 * count or count > frames.MOST_BUFFERS:
             raise RemoteProtocolError("what arrived is no frame of hubnet")
         end = HEADER_SIZE + length
-        if len(data) == end:
-            rest: Buffer = data[HEADER_SIZE:]
+        if len(data) == end and not count:
             self._leftover = b""
-        elif len(data) > end:
-            rest = data[HEADER_SIZE:end]
+            body: Buffer = self.protection.open_small(data)
+            if named:
+                return Frame(kind, body[:named], body[named:], (), depth, patience, remaining)  # type: ignore[arg-type]
+            return Frame(kind, b"", body, (), depth, patience, remaining)
+        if len(data) >= end:
+            rest: Buffer = data[HEADER_SIZE:end]
             self._leftover = data[end:]
         else:
             rest = self._gather(data, length, deadline)
-        opened = self.protection.open(data[:HEADER_SIZE], rest)
-        if not count:
-            if name:
-                return Frame(kind, bytes(opened[:name]), opened[name:], (), depth, patience, remaining)
-            return Frame(kind, b"", opened, (), depth, patience, remaining)
-        header = frames.parse_header(data)
-        parts = frames.split(header, opened)
-        buffers = [self._receive_buffer(size, deadline) for size in parts.buffer_lengths]
-        return Frame(kind, parts.name, parts.body, buffers, depth, patience, remaining)
+        opened = frames.split(named, count, self.protection.open(data[:HEADER_SIZE], rest))
+        buffers = [self._receive_buffer(size, deadline) for size in opened.buffer_lengths]
+        return Frame(kind, opened.name, opened.body, buffers, depth, patience, remaining)
 
     def _recv(self, deadline: float | None) -> bytes:
         while True:
@@ -238,7 +243,7 @@ class Link:
 
     def _wait_at_most(self, left: float) -> None:
         tick = min(TICK, max(left, 0.001))
-        if tick < self._tick or tick > 2 * self._tick or tick == TICK:
+        if tick < self._tick or (tick > self._tick and (tick > 2 * self._tick or tick == TICK)):
             machine.limit_waits(self._sock, tick)
             self._tick = tick
 
@@ -251,7 +256,7 @@ class Link:
             if left < self._tick:
                 self._wait_at_most(left)
         seen = machine.transmission(self._sock)
-        if seen and calls.vanished(seen):
+        if seen is not None and calls.vanished(seen):
             raise PeerLost("the machine at the other end does not answer any more", ran=ran)
 
     # -- endings ---------------------------------------------------------------------------------------------------

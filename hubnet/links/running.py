@@ -6,61 +6,72 @@ import threading
 import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from hubnet.core import calls, codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flag
 from hubnet.core.frames import Buffer
-from hubnet.errors import DecodeError, EncodeError
+from hubnet.errors import YES, DecodeError, EncodeError
 from hubnet.links.link import Frame, Link
 
 
-class Context(threading.local):
-    """The call that this thread runs.
+class Call(NamedTuple):
+    """The call that a thread runs.
 
     Attributes:
-        depth: of the call; -1 outside any.
+        depth: of nesting; -1 outside any call.
         deadline: monotonic seconds, or None.
         peer: the peer that runs it.
         link: the link that it came by.
     """
 
-    depth = -1
-    deadline: float | None = None
-    peer: Any = None
-    link: Link | None = None
+    depth: int
+    deadline: float | None
+    peer: Any
+    link: Link | None
 
 
-here = Context()
+NO_CALL = Call(-1, None, None, None)
+
+
+class Here(threading.local):
+    """Where this thread is."""
+
+    call: Call = NO_CALL
+
+
+here = Here()
 
 
 def run(peer: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> list[Buffer]:
     """Run one call; the pieces of its answer. Never raises."""
-    pack = link.protection.pack
     try:
         args, kwargs = codec.decode(frame.body, frame.buffers)
     except DecodeError as error:
-        return pack(frames.REFUSED, calls.refusal(calls.ARGUMENTS, f"an argument of {connection.tag!r} {error}"))
-    outside = here.depth, here.deadline, here.peer, here.link
-    here.depth, here.peer, here.link = frame.depth, peer, link
-    here.deadline = arrived + frame.remaining / 1e6 if frame.remaining else None
+        said = calls.refusal(calls.ARGUMENTS, f"an argument of {connection.tag!r} {error}")
+        return link.protection.pack(frames.REFUSED, said)
+    outside = here.call
+    here.call = Call(frame.depth, arrived + frame.remaining / 1e6 if frame.remaining else None, peer, link)
     try:
         if peer.invoke is None or connection.builtin:
             result = connection.function(*args, **kwargs)
         else:
             result = peer.invoke(connection.function, args, kwargs)
     except BaseException as error:  # noqa: BLE001 - SystemExit in a function ends the call, not the peer
-        return pack(frames.RAISED, _described(error))
+        return link.protection.pack(frames.RAISED, _described(error))
     finally:
-        here.depth, here.deadline, here.peer, here.link = outside
+        here.call = outside
     if type(result) is Flag:
-        return pack(frames.FLAG, result.name.encode())
+        return link.protection.pack(frames.FLAG, result.name.encode())
     try:
         body, buffers = codec.encode(result)
-        return pack(frames.RESULT, body, buffers=buffers)
     except EncodeError as error:
-        return pack(frames.RAISED, _described(EncodeError(f"the result of {connection.tag!r} cannot travel: {error}")))
+        unsent = EncodeError(f"the result of {connection.tag!r} cannot travel: {error}", ran=YES)
+        return link.protection.pack(frames.RAISED, _described(unsent))
+    if not buffers and len(body) < frames.SMALL:
+        return [link.protection.small(frames.RESULT, b"", body, 0, 0, 0)]
+    return link.protection.pack(frames.RESULT, body, buffers=buffers)
 
 
 def _described(error: BaseException) -> bytes:
@@ -92,16 +103,16 @@ class MainThread:
         done = threading.Lock()
         done.acquire()
         outcome: list[Any] = [None, None]
-        context = here.depth, here.deadline, here.peer, here.link
+        call = here.call
 
         def run_there() -> None:
-            here.depth, here.deadline, here.peer, here.link = context
+            here.call = call
             try:
                 outcome[0] = function(*args, **kwargs)
             except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
                 outcome[1] = error
             finally:
-                here.depth, here.deadline, here.peer, here.link = -1, None, None, None
+                here.call = NO_CALL
                 done.release()
 
         self._queue.put(run_there)

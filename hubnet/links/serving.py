@@ -30,6 +30,8 @@ HANDSHAKE_LIMIT = 5.0
 MOST_HALF_OPEN = 256
 _SPARE_AFTER = 10.0
 _MOST_THREADS = 512
+# What becomes of a request. _WAIT: whoever frees a slot runs it. _CROSSED: it met our goodbye and must not run.
+_RUN, _WAIT, _REFUSE, _CROSSED = range(4)
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _log = logging.getLogger("hubnet")
 
@@ -335,21 +337,22 @@ class Serving:
         job = _Job(link, connection, frame, arrived)
         with self._lock:
             if link.said_bye:
-                verdict = -1  # it crossed our goodbye: it must not run
+                verdict = _CROSSED
             elif not connection.counted:
-                link.busy, verdict = True, admission.RUN
-            elif self._draining:
-                verdict = admission.TOO_DEEP
+                link.busy, verdict = True, _RUN
+            elif self._draining or frame.depth >= admission.DEEPEST:
+                link.busy, verdict = True, _REFUSE
+            elif self._admission.enter(connection, frame.depth):
+                link.busy, verdict = True, _RUN
             else:
-                link.busy = True
-                verdict = self._admission.enter(job, connection, frame.depth, self._patience_of(frame, arrived))
-        if verdict == admission.RUN:
+                link.busy, verdict = True, _WAIT
+                self._admission.wait(job, connection, frame.depth, self._patience_of(frame, arrived))
+        if verdict == _RUN:
             self._run(job)
-        elif verdict == admission.TOO_DEEP:
+        elif verdict == _REFUSE:
             self._refuse_at_once(job)
-        elif verdict < 0:
+        elif verdict == _CROSSED:
             self._end(link)
-        # else it waits in the admission: whoever frees a slot runs it, and this worker watches its limit
 
     def _patience_of(self, frame: Frame, arrived: float) -> float:
         """Until when a call may wait for a slot: refused in time to be told before its deadline."""

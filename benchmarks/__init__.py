@@ -1,0 +1,1 @@
+"""What hubnet costs, measured: ``python -m benchmarks.calls``. Nothing in here decides whether a test passes."""
