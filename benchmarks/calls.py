@@ -56,7 +56,9 @@ def add(a: int, b: int) -> int:
 def spawn(*args: str, **env: str) -> tuple[subprocess.Popen[str], str]:
     """A serving process and the line that it printed."""
     command = [sys.executable, "-m", "benchmarks.calls", *args]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env}
+    )
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
@@ -106,36 +108,46 @@ def main() -> None:
         {"raw": raw_server, "peer": serve_hubnet}.get(role, lambda: caller_process(rest[0], options.calls))()
         return
     os.sched_setaffinity(0, {options.core})
-    processes = []
-    hub, _ = spawn("peer", HUBNET_IS_HUB="1", HUBNET_NAMESPACE="bench")
-    processes.append(hub)
-    raw, port = spawn("raw")
-    processes.append(raw)
+    processes: list[subprocess.Popen[str]] = []
+    try:
+        compare(options, processes)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def compare(options: argparse.Namespace, processes: list[subprocess.Popen[str]]) -> None:
+    """Interleave the sweeps and print medians and ratios; started processes are added to the list."""
+
+    def begin(*args: str, **env: str) -> tuple[subprocess.Popen[str], str]:
+        process, line = spawn(*args, HUBNET_NAMESPACE="bench", **env)
+        processes.append(process)
+        return process, line
+
+    begin("peer", HUBNET_IS_HUB="1")
+    _, port = begin("raw")
     raw_call = raw_caller(int(port))
     callers = {}
     for name, wire in (("suite 1 (tagged)", "open-mac"), ("suite 2 (sealed)", "auto")):
-        peer, peer_id = spawn("peer", HUBNET_WIRE=wire, HUBNET_NAMESPACE="bench")
-        caller, ready = spawn("--calls", str(options.calls), "call", peer_id, HUBNET_WIRE=wire, HUBNET_NAMESPACE="bench")
+        _, peer_id = begin("peer", HUBNET_WIRE=wire)
+        callers[name], ready = begin("--calls", str(options.calls), "call", peer_id, HUBNET_WIRE=wire)
         assert ready == "ready", ready
-        processes += [peer, caller]
-        callers[name] = caller
     times: dict[str, list[float]] = {"raw socket + pickle": [], **{name: [] for name in callers}}
     for _ in range(options.rounds):
-        begin = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(options.calls):
             raw_call()
-        times["raw socket + pickle"].append((time.perf_counter() - begin) / options.calls * 1e6)
+        times["raw socket + pickle"].append((time.perf_counter() - start) / options.calls * 1e6)
         for name, caller in callers.items():
             times[name].append(sweep(caller))
     base = times["raw socket + pickle"]
-    print(f"tiny call, both processes on core {options.core}, {options.rounds} sweeps of {options.calls}, Python {sys.version.split()[0]}")
+    python = sys.version.split()[0]
+    print(f"tiny call, both ends on core {options.core}, {options.rounds} sweeps of {options.calls}, Python {python}")
     for name, values in times.items():
         ratio = statistics.median(value / reference for value, reference in zip(values, base, strict=True))
         print(f"{name:22} {statistics.median(values):7.1f} µs   x {ratio:.2f}")
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait()
 
 
 if __name__ == "__main__":

@@ -322,8 +322,8 @@ class Hub:
                 if healthy:
                     _log.warning("the register waits: %s", error)
                 healthy, self._announced = False, True
-            except HubnetError:
-                _log.exception("the hub could not do its round")
+            except Exception:
+                _log.exception("the hub could not do its round; it tries again")
             last = now
             self._wait()
 

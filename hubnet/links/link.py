@@ -44,7 +44,7 @@ class Link:
 
     __slots__ = (
         "_leftover", "_poll", "_sock", "_tick", "fileno", "foreign", "friendly", "foreign_id", "protection",
-        "said_bye", "busy", "home", "suite", "used",
+        "said_bye", "streak", "busy", "home", "suite", "used",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, protection: Protection, foreign: Self, suite: int) -> None:
@@ -64,6 +64,7 @@ class Link:
         self.fileno = sock.fileno()
         self.suite = suite
         self.used = 0.0
+        self.streak = 0
         self.said_bye = False
         self.busy = False
         self.home = False
@@ -266,6 +267,20 @@ class Link:
         try:
             return self._sock.recv(_CHUNK, socket.MSG_DONTWAIT)
         except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def hear_soon(self, seconds: float) -> bytes | None:
+        """What arrives within a moment; None when nothing does, b"" at the end of the stream."""
+        if self._tick != seconds:
+            self._tick = seconds
+            machine.limit_waits(self._sock, seconds)
+        try:
+            return self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            self._tick = TICK
+            machine.limit_waits(self._sock, TICK)
             return None
         except OSError:
             return b""

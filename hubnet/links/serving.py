@@ -2,9 +2,10 @@
 
 Theory of operation. Descriptors are armed for one event at a time (EPOLLONESHOT), so whichever worker the kernel wakes owns
 that link until it arms it again: no hand-over, no reader thread, no thread for an idle link. Before a worker runs a function
-it makes sure that another one waits, so a slow function, or one that calls further, never keeps others out. Handshakes are
-driven by the same events, without a thread of their own, and end after five seconds. Calls over the cap wait in the
-admission and are run, in order, by the workers that free a slot.
+it makes sure that another one waits, so a slow function, or one that calls further, never keeps others out. A worker stays a
+moment with a link whose requests follow each other closely, which saves the way through the epoll; since another worker
+always waits, staying starves nobody. Calls over the cap wait in the admission and are run, in order, by the workers that
+free a slot.
 
 The door to this room is small on purpose (start, drain, close): the leader algorithm can replace the inside.
 """
@@ -17,27 +18,33 @@ import select
 import socket
 import threading
 import time
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
 from hubnet.core.connections import Connection
-from hubnet.errors import AuthenticationError, HubnetError, RemoteProtocolError
+from hubnet.errors import HubnetError, RemoteProtocolError
 from hubnet.links import running
+from hubnet.links.arrivals import Arrivals
 from hubnet.links.link import Frame, Link
 
-HANDSHAKE_LIMIT = 5.0
-MOST_HALF_OPEN = 256
 _SPARE_AFTER = 10.0
 _MOST_THREADS = 512
-# What becomes of a request. _WAIT: whoever frees a slot runs it. _CROSSED: it met our goodbye and must not run.
-_RUN, _WAIT, _REFUSE, _CROSSED = range(4)
+_MOST_STAYING = 64
+_CLOSELY = 0.002
+_STREAK = 3
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _log = logging.getLogger("hubnet")
+
+# What becomes of a request. _WAIT: whoever frees a slot runs it. _CROSSED: it met our goodbye and must not run.
+_RUN, _WAIT, _REFUSE, _CROSSED = range(4)
 
 
 class Host(Protocol):
     """What the serving room asks of the peer that it serves."""
+
+    invoke: Callable[..., Any] | None
 
     def responder(self) -> handshake.Responder: ...
     def find(self, name: bytes) -> Connection | None: ...
@@ -48,17 +55,8 @@ class Host(Protocol):
     def count(self, what: str) -> None: ...
 
 
-class _HalfOpen(NamedTuple):
-    """A link whose other end has not proved the secret."""
-
-    sock: socket.socket
-    side: handshake.Responder
-    until: float
-    address: str
-
-
 class _Job(NamedTuple):
-    """A request with its link, from reading to answer."""
+    """A request that waits for a slot."""
 
     link: Link
     connection: Connection
@@ -71,16 +69,18 @@ class Serving:
 
     def __init__(self, listener: socket.socket, host: Host, *, cap: int, patience: float) -> None:
         self._listener = listener
+        self._listener_fd = listener.fileno()
         self._host = host
         self._patience = patience
         self._epoll = select.epoll()
         self._nudge = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._links: dict[int, Link] = {}
-        self._half_open: dict[int, _HalfOpen] = {}
+        self._arrivals = Arrivals(host.responder, host.count)
         self._admission: Admission[_Job] = Admission(cap)
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
         self._waiting = 0
+        self._staying = 0
         self._threads = 0
         self._draining = False
         self._closed = False
@@ -88,7 +88,7 @@ class Serving:
     def start(self) -> None:
         """Begin to accept."""
         self._listener.setblocking(False)
-        self._epoll.register(self._listener.fileno(), _ARMED)
+        self._epoll.register(self._listener_fd, _ARMED)
         self._epoll.register(self._nudge, _ARMED)
         self._spawn()
 
@@ -111,11 +111,12 @@ class Serving:
         """Refuse new calls, let running ones end, say goodbye on every link; whether all ended in time."""
         with self._lock:
             self._draining = True
-            for job in self._admission.expire(float("inf")):
-                self._background(self._refuse, job, calls.LEAVING, "the peer is draining")
-            while (self._admission.running or any(link.busy for link in self._links.values())) and (
-                left := deadline - time.monotonic()
-            ) > 0:
+            late = self._admission.expire(float("inf"))
+        for job in late:
+            if self._refuse(job.link, calls.LEAVING, "it is draining: call another peer"):
+                self._arm(job.link.fileno)
+        with self._lock:
+            while self._admission.running and (left := deadline - time.monotonic()) > 0:
                 self._settled.wait(left)
             clean = not self._admission.running
             for link in self._links.values():
@@ -137,8 +138,7 @@ class Serving:
         self._epoll.close()
         os.close(self._nudge)
         self._listener.close()
-        for half in self._half_open.values():
-            half.sock.close()
+        self._arrivals.close()
         for link in self._links.values():
             link.close()
 
@@ -149,20 +149,24 @@ class Serving:
         threading.Thread(target=self._work, name="hubnet-serve", daemon=True).start()
 
     def _work(self) -> None:
+        poll = self._epoll.poll
         try:
             while not self._closed:
                 with self._lock:
                     self._waiting += 1
                     patience = self._until_next()
-                events = self._epoll.poll(patience, 1)
+                events = poll(patience, 1)
                 with self._lock:
                     self._waiting -= 1
-                    spare = not events and self._waiting > 0
+                    spare = self._waiting > 0
                 if events:
-                    self._on_event(events[0][0])
-                elif self._overdue() or not spare:
-                    continue
-                else:
+                    fd = events[0][0]
+                    link = self._links.get(fd)
+                    if link is not None:
+                        self._on_link(link)
+                    else:
+                        self._on_other(fd)
+                elif not self._limits_passed() and spare:
                     return
         finally:
             with self._lock:
@@ -173,44 +177,50 @@ class Serving:
 
     def _until_next(self) -> float:
         """How long to wait for an event: until the next limit, or for ever. Spare workers retire."""
-        limits = [half.until for half in self._half_open.values()]
-        if (expiry := self._admission.next_expiry()) is not None:
-            limits.append(expiry)
-        if limits:
-            return max(0.0, min(limits) - time.monotonic()) + 0.001
+        if self._arrivals or self._admission.queued:
+            limits = (self._arrivals.next_limit(), self._admission.next_expiry())
+            return max(0.0, min(limit for limit in limits if limit is not None) - time.monotonic()) + 0.001
         return _SPARE_AFTER if self._waiting > 1 else -1
 
-    def _overdue(self) -> bool:
-        """Deal with limits that have passed; whether there were any to look after."""
+    def _limits_passed(self) -> bool:
+        """Deal with limits that have passed; whether any are left to look after."""
         now = time.monotonic()
+        watched = bool(self._arrivals) or self._admission.queued > 0
+        self._arrivals.drop_overdue(now)
         with self._lock:
-            watched = bool(self._half_open) or self._admission.queued > 0
-            late = [fd for fd, half in self._half_open.items() if half.until <= now]
-            dropped = [self._half_open.pop(fd) for fd in late]
-            jobs = self._admission.expire(now)
-        for half in dropped:
-            self._host.count("handshakes_timed_out")
-            self._unregister(half.sock.fileno())
-            half.sock.close()
-        for job in jobs:
-            self._refuse(
-                job,
-                calls.BUSY,
-                "all its slots were taken until the deadline; raise HUBNET_THREAD_LIMIT or add peers",
-            )
+            late = self._admission.expire(now)
+        for job in late:
+            text = "all its slots were taken until the deadline; raise HUBNET_THREAD_LIMIT or add peers"
+            if self._refuse(job.link, calls.BUSY, text):
+                self._arm(job.link.fileno)
         return watched
 
-    def _on_event(self, fd: int) -> None:
-        if fd == self._listener.fileno():
+    def _on_other(self, fd: int) -> None:
+        if fd == self._listener_fd:
             self._accept()
         elif fd == self._nudge:
-            if not self._closed:
+            if not self._closed:  # otherwise it wakes them all, one after the other
                 os.eventfd_read(self._nudge)
-            self._arm(self._nudge)
-        elif (link := self._links.get(fd)) is not None:
-            self._on_link(link)
-        elif (half := self._half_open.get(fd)) is not None:
-            self._on_handshake(fd, half)
+            self._arm(fd)
+        elif fd in self._arrivals:
+            arrived = self._arrivals.advance(fd)
+            if isinstance(arrived, Link):
+                with self._lock:
+                    self._links[fd] = arrived
+            if arrived:
+                self._arm(fd)
+
+    def _accept(self) -> None:
+        try:
+            for _ in range(16):
+                sock, address = self._listener.accept()
+                if self._draining or self._closed:
+                    sock.close()
+                elif self._arrivals.welcome(sock, str(address[0]) if address else ""):
+                    self._epoll.register(sock.fileno(), _ARMED)
+        except OSError:
+            pass  # nobody else waits, or the listener was closed
+        self._arm(self._listener_fd)
 
     def _arm(self, fd: int) -> None:
         try:
@@ -218,207 +228,142 @@ class Serving:
         except (OSError, ValueError):
             pass  # closed meanwhile
 
-    def _unregister(self, fd: int) -> None:
-        try:
-            self._epoll.unregister(fd)
-        except (OSError, ValueError):
-            pass  # closed meanwhile
-
-    def _background(self, function: object, *args: object) -> None:
-        threading.Thread(target=function, args=args, name="hubnet-serve", daemon=True).start()  # type: ignore[arg-type]
-
-    # -- before the proof ------------------------------------------------------------------------------------------
-
-    def _accept(self) -> None:
-        try:
-            for _ in range(16):
-                sock, address = self._listener.accept()
-                self._welcome(sock, str(address[0]) if address else "")
-        except OSError:
-            pass  # nobody else waits, or the listener was closed
-        self._arm(self._listener.fileno())
-
-    def _welcome(self, sock: socket.socket, address: str) -> None:
-        sock.setblocking(False)
-        fd = sock.fileno()
-        with self._lock:
-            if self._draining or self._closed or len(self._half_open) >= MOST_HALF_OPEN:
-                sock.close()
-                return
-            until = time.monotonic() + HANDSHAKE_LIMIT
-            self._half_open[fd] = _HalfOpen(sock, self._host.responder(), until, address)
-        self._epoll.register(fd, _ARMED)
-
-    def _on_handshake(self, fd: int, half: _HalfOpen) -> None:
-        try:
-            data = half.sock.recv(handshake.LIMIT)
-            if not data:
-                raise RemoteProtocolError("ended in the middle of the handshake")
-            if answer := half.side.receive(data):
-                half.sock.send(answer)  # at most 256 bytes into an empty buffer
-        except BlockingIOError:
-            self._arm(fd)
-            return
-        except (HubnetError, OSError) as error:
-            self._reject(fd, half, error)
-            return
-        session = half.side.session
-        if session is None:
-            self._arm(fd)
-            return
-        with self._lock:
-            self._half_open.pop(fd, None)
-            if session.verdict == handshake.ACCEPTED:
-                link = Link(half.sock, frames.protection(session), session.foreign, session.suite)
-                self._links[fd] = link
-        if session.verdict == handshake.ACCEPTED:
-            self._arm(fd)
-        else:
-            self._unregister(fd)
-            half.sock.close()
-
-    def _reject(self, fd: int, half: _HalfOpen, error: Exception) -> None:
-        with self._lock:
-            self._half_open.pop(fd, None)
-        self._unregister(fd)
-        half.sock.close()
-        if isinstance(error, AuthenticationError):
-            self._host.count("handshakes_refused")
-            _log.warning("refused a link from %s: %s", half.address, error)
-        elif isinstance(error, RemoteProtocolError):
-            self._host.count("handshakes_broken")
-            _log.debug("no handshake from %s: %s", half.address, error)
-
     # -- links -----------------------------------------------------------------------------------------------------
 
     def _on_link(self, link: Link) -> None:
+        """This worker owns the link: serve what has arrived, and what follows closely."""
         data = link.hear()
-        if data is None:
-            self._arm(link.fileno)
-            return
         try:
-            while data:
-                frame = link.receive(None, data)
-                if frame.kind == frames.REQUEST:
-                    self._on_request(link, frame)
+            while data is not None:
+                if not self._serve(link, data):
                     return
-                if frame.kind != frames.HELLO:
-                    break  # a bye, or what only the serving side sends
-                self._host.greeted(link, bytes(frame.body))
-                data = link.leftover
-                if not data:
-                    self._arm(link.fileno)
-                    return
-        except RemoteProtocolError as error:
-            self._host.count("frames_refused")
-            _log.warning("closed %r: %s", link, error)
+                data = link.leftover or (self._stay(link) if link.streak >= _STREAK else None)
         except HubnetError as error:
-            _log.debug("closed %r: %s", link, error)
-        self._end(link)
-
-    def _end(self, link: Link) -> None:
-        with self._lock:
-            known = self._links.pop(link.fileno, None) is not None
-            self._settled.notify_all()
-        if known:
-            self._unregister(link.fileno)
-            link.close()
-            self._host.ended(link)
-
-    def _on_request(self, link: Link, frame: Frame) -> None:
-        arrived = time.monotonic()
-        connection = self._host.find(frame.name)
-        if connection is None:
-            self._make_sure_another_waits()
-            connection = self._host.find_late(frame.name)
-        if connection is None:
-            self._answer(link, link.protection.pack(frames.REFUSED, self._host.missing(frame.name)))
-            return
-        job = _Job(link, connection, frame, arrived)
-        with self._lock:
-            if link.said_bye:
-                verdict = _CROSSED
-            elif not connection.counted:
-                link.busy, verdict = True, _RUN
-            elif self._draining or frame.depth >= admission.DEEPEST:
-                link.busy, verdict = True, _REFUSE
-            elif self._admission.enter(connection, frame.depth):
-                link.busy, verdict = True, _RUN
-            else:
-                link.busy, verdict = True, _WAIT
-                self._admission.wait(job, connection, frame.depth, self._patience_of(frame, arrived))
-        if verdict == _RUN:
-            self._run(job)
-        elif verdict == _REFUSE:
-            self._refuse_at_once(job)
-        elif verdict == _CROSSED:
+            if isinstance(error, RemoteProtocolError):
+                self._host.count("frames_refused")
+                _log.warning("closed %r: %s", link, error)
             self._end(link)
+            return
+        self._arm(link.fileno)
 
-    def _patience_of(self, frame: Frame, arrived: float) -> float:
-        """Until when a call may wait for a slot: refused in time to be told before its deadline."""
-        limits = [frame.patience / 1000 if frame.patience else self._patience]
-        if frame.remaining:
-            limits.append(frame.remaining / 1e6 * 0.9)
-        return arrived + min(limits)
+    def _stay(self, link: Link) -> bytes | None:
+        """Wait a moment for the next request of a busy link."""
+        if self._staying >= _MOST_STAYING:
+            return None
+        self._staying += 1
+        try:
+            return link.hear_soon(_CLOSELY)
+        finally:
+            self._staying -= 1
 
-    def _refuse_at_once(self, job: _Job) -> None:
-        if job.frame.depth >= admission.DEEPEST:
-            self._refuse(job, calls.DEPTH, f"calls nested deeper than {admission.DEEPEST}: an endless chain of calls?")
-        else:
-            self._refuse(job, calls.LEAVING, "it is draining: call another peer")
+    def _serve(self, link: Link, data: bytes) -> bool:
+        """Serve one frame; whether the link is still this worker's."""
+        frame = link.receive(None, data) if data else None
+        if frame is None or frame.kind not in {frames.REQUEST, frames.HELLO}:
+            self._end(link)  # the end of the stream, a bye, or what only the serving side sends
+            return False
+        if frame.kind == frames.HELLO:
+            self._host.greeted(link, bytes(frame.body))
+            return True
+        arrived = time.monotonic()
+        link.streak = link.streak + 1 if arrived - link.used < _CLOSELY else 0
+        connection = self._host.find(frame.name) or self._find_late(frame.name)
+        if connection is None:
+            return self._answer(link, link.protection.pack(frames.REFUSED, self._host.missing(frame.name)))
+        with self._lock:
+            verdict = self._judge(link, connection, frame, arrived)
+        if verdict == _RUN:
+            return self._run(link, connection, frame, arrived)
+        if verdict == _REFUSE:
+            return self._refuse_at_once(link, frame)
+        if verdict == _CROSSED:
+            self._end(link)
+        return False
 
-    def _refuse(self, job: _Job, code: str, text: str) -> None:
-        self._host.count("calls_refused")
-        self._answer(job.link, job.link.protection.pack(frames.REFUSED, calls.refusal(code, text)))
+    def _judge(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> int:
+        if link.said_bye:
+            return _CROSSED
+        link.busy = True
+        if not connection.counted:
+            return _RUN
+        if self._draining or frame.depth >= admission.DEEPEST:
+            return _REFUSE
+        if self._admission.enter(connection, frame.depth):
+            return _RUN
+        until = arrived + (frame.patience / 1000 if frame.patience else self._patience)
+        if frame.remaining:  # refused in time to be told before the deadline
+            until = min(until, arrived + frame.remaining / 1e6 * 0.9)
+        self._admission.wait(_Job(link, connection, frame, arrived), connection, frame.depth, until)
+        return _WAIT
+
+    def _find_late(self, name: bytes) -> Connection | None:
+        self._make_sure_another_waits()
+        return self._host.find_late(name)
 
     def _make_sure_another_waits(self) -> None:
         if self._waiting == 0 and self._threads < _MOST_THREADS:
             self._spawn()
-        if self._half_open or self._admission.queued:
+        if self._arrivals or self._admission.queued:
             os.eventfd_write(self._nudge, 1)  # whoever waits must learn of limits that were set since
 
-    def _run(self, job: _Job | None) -> None:
-        while job is not None:
-            self._make_sure_another_waits()
-            link, connection = job.link, job.connection
-            answer = running.run(self._host, link, connection, job.frame, job.arrived)
-            following: _Job | None = None
-            if connection.counted:
-                with self._lock:
-                    ready = self._admission.leave(connection, job.frame.depth)
-                    if self._draining:
-                        self._settled.notify_all()
-                for number, other in enumerate(ready):
-                    if number:
-                        self._background(self._run, other)
-                    else:
-                        following = other
-            self._answer(link, answer)
-            job = following
+    def _run(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> bool:
+        """Run a call that has its slot, answer, and run those that waited for the slot."""
+        self._make_sure_another_waits()
+        answer = running.run(self._host, link, connection, frame, arrived)
+        if not connection.counted:
+            return self._answer(link, answer)
+        with self._lock:
+            ready = self._admission.leave(connection, frame.depth)
+            if self._draining:
+                self._settled.notify_all()
+        kept = self._answer(link, answer)
+        for job in ready:
+            threading.Thread(target=self._run_waiting, args=job, name="hubnet-serve", daemon=True).start()
+        return kept
 
-    def _answer(self, link: Link, pieces: list[frames.Buffer]) -> None:
+    def _run_waiting(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> None:
+        if self._run(link, connection, frame, arrived):
+            self._arm(link.fileno)
+
+    def _refuse_at_once(self, link: Link, frame: Frame) -> bool:
+        if frame.depth >= admission.DEEPEST:
+            return self._refuse(
+                link, calls.DEPTH, f"calls nested deeper than {admission.DEEPEST}: an endless chain of calls?"
+            )
+        return self._refuse(link, calls.LEAVING, "it is draining: call another peer")
+
+    def _refuse(self, link: Link, code: str, text: str) -> bool:
+        self._host.count("calls_refused")
+        return self._answer(link, link.protection.pack(frames.REFUSED, calls.refusal(code, text)))
+
+    def _answer(self, link: Link, pieces: list[frames.Buffer]) -> bool:
+        """Send an answer; whether the link goes on."""
         try:
-            link.busy = False
+            link.busy = False  # before the send: the caller may answer at once
             link.send(pieces)
         except HubnetError as error:
             _log.debug("could not answer on %r: %s", link, error)
             self._end(link)
-            return
+            return False
+        link.used = time.monotonic()
         if self._draining:
             with self._lock:
-                link.said_bye or link.say_bye()
-                self._settled.notify_all()
-        self._arm(link.fileno)
+                if not link.said_bye:
+                    link.say_bye()
+        return True
+
+    def _end(self, link: Link) -> None:
+        with self._lock:
+            known = self._links.pop(link.fileno, None) is not None
+        if known:
+            link.close()  # which takes it out of the epoll as well
+            self._host.ended(link)
 
     def _dismantle(self) -> None:
         """The last worker puts out the light."""
-        with self._lock:
-            links, halves = list(self._links.values()), list(self._half_open.values())
-            self._links.clear()
-            self._half_open.clear()
-        for link in links:
+        self._arrivals.close()
+        for link in list(self._links.values()):
             link.close()
-        for half in halves:
-            half.sock.close()
+        self._links.clear()
         self._epoll.close()
         os.close(self._nudge)

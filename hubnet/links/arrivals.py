@@ -1,0 +1,114 @@
+"""Arrivals: links whose other end has not proved the secret yet.
+
+They cost no thread and little memory: each is a small state machine fed by events, a message has at most 256 bytes, and after
+five seconds an unproved link is closed. What goes wrong is told to our log and counters, never on the wire.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hubnet.core import frames, handshake
+from hubnet.errors import AuthenticationError, HubnetError, RemoteProtocolError
+from hubnet.links.link import Link
+
+LIMIT = 5.0
+MOST = 256
+_log = logging.getLogger("hubnet")
+
+
+class _HalfOpen(NamedTuple):
+    sock: socket.socket
+    side: handshake.Responder
+    until: float
+    address: str
+
+
+class Arrivals:
+    """The half-open links of one peer, by descriptor."""
+
+    def __init__(self, responder: Callable[[], handshake.Responder], count: Callable[[str], None]) -> None:
+        self._responder = responder
+        self._count = count
+        self._half_open: dict[int, _HalfOpen] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._half_open)
+
+    def __contains__(self, fd: int) -> bool:
+        return fd in self._half_open
+
+    def welcome(self, sock: socket.socket, address: str) -> bool:
+        """Take in an accepted socket, unless there are too many half-open ones already."""
+        sock.setblocking(False)
+        with self._lock:
+            if len(self._half_open) >= MOST:
+                sock.close()
+                self._count("handshakes_turned_away")
+                return False
+            until = time.monotonic() + LIMIT
+            self._half_open[sock.fileno()] = _HalfOpen(sock, self._responder(), until, address)
+            return True
+
+    def advance(self, fd: int) -> Link | bool:
+        """Something arrived: a link once the handshake is done, True to go on waiting, False when it is over."""
+        half = self._half_open.get(fd)
+        if half is None:
+            return False
+        try:
+            data = half.sock.recv(handshake.LIMIT)
+            if not data:
+                raise RemoteProtocolError("ended in the middle of the handshake")
+            if answer := half.side.receive(data):
+                half.sock.send(answer)  # at most 256 bytes into an empty buffer
+        except BlockingIOError:
+            return True
+        except (HubnetError, OSError) as error:
+            self._reject(half, error)
+            self._drop(fd)
+            return False
+        session = half.side.session
+        if session is None:
+            return True
+        if session.verdict != handshake.ACCEPTED:
+            self._drop(fd)
+            return False
+        with self._lock:
+            self._half_open.pop(fd, None)
+        return Link(half.sock, frames.protection(session), session.foreign, session.suite)
+
+    def next_limit(self) -> float | None:
+        """When the next of them has had its time, or None."""
+        return min((half.until for half in list(self._half_open.values())), default=None)
+
+    def drop_overdue(self, now: float) -> None:
+        """Close those that have had their time."""
+        for fd, half in list(self._half_open.items()):
+            if half.until <= now:
+                self._count("handshakes_timed_out")
+                self._drop(fd)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for fd in list(self._half_open):
+            self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        with self._lock:
+            half = self._half_open.pop(fd, None)
+        if half:
+            half.sock.close()  # which takes it out of the epoll as well
+
+    def _reject(self, half: _HalfOpen, error: Exception) -> None:
+        if isinstance(error, AuthenticationError):
+            self._count("handshakes_refused")
+            _log.warning("refused a link from %s: %s", half.address, error)
+        elif isinstance(error, RemoteProtocolError):
+            self._count("handshakes_broken")
+            _log.debug("no handshake from %s: %s", half.address, error)
