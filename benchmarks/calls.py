@@ -9,6 +9,7 @@ caller times short sweeps of each in turn, so drift of the machine falls on all 
 from __future__ import annotations
 
 import argparse
+import binascii
 import os
 import pickle
 import socket
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 HEAD = struct.Struct("<I")
 
@@ -72,11 +74,12 @@ def serve_hubnet() -> None:
     hubnet.serve()
 
 
-def caller_process(target: str, calls: int) -> None:
+def caller_process(target: Any, calls: int) -> None:
     """A hubnet caller: for each line on stdin a sweep, answered by its microseconds per call."""
     import hubnet
 
     remote = hubnet.connect("add")(add)
+    target = binascii.b2a_base64(binascii.a2b_base64(target), newline=False)  # bytes, as peers() gives it
     assert remote(1, 2, peer=target) == 3
     print("ready", flush=True)
     for _ in sys.stdin:

@@ -34,8 +34,7 @@ from hubnet.errors import (
 )
 from hubnet.event import event
 from hubnet.flag import flag
-from hubnet.peer import VERSION as __version__
-from hubnet.peer import Peer
+from hubnet.peer import VERSION, Peer
 from hubnet.subscribe import subscribe
 
 __all__ = [
@@ -49,6 +48,7 @@ __all__ = [
     "__version__",
 ]  # fmt: skip
 
+__version__ = VERSION
 _CONSTANTS = {
     "PORT_START": "port",
     "PORT_RANGE": "port_range",

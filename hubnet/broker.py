@@ -228,7 +228,7 @@ class Broker:
 
         client = self.client()
         try:
-            connection = client.connection_pool.make_connection()
+            connection: Any = client.connection_pool.make_connection()
             connection.connect()
         except (redis.RedisError, OSError) as error:
             raise BrokerUnavailable(

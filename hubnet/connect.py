@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -74,7 +75,7 @@ def callable_connection(function: Function, connection: Connection) -> Function:
             if kwargs:
                 timeout = kwargs.pop("timeout", None)
                 timeout = seconds(kwargs.pop("time_out", timeout))
-            return peers.Peer().call(connection, target, args, kwargs, timeout)
+            return peers.call(connection, target, args, kwargs, timeout)
         if kwargs:
             for name in _TAKEN:
                 kwargs.pop(name, None)
@@ -86,8 +87,6 @@ def callable_connection(function: Function, connection: Connection) -> Function:
 
 
 def _check(function: Any) -> None:
-    import types
-
     if isinstance(function, (staticmethod, classmethod, property)) or not isinstance(
         function, (types.FunctionType, types.BuiltinFunctionType, functools.partial)
     ):
@@ -95,16 +94,13 @@ def _check(function: Any) -> None:
     code = getattr(function, "__code__", None)
     if code is None:
         return
+    where = str(getattr(function, "__qualname__", function))
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    if names[:1] in {("self",), ("cls",)} and "." in function.__qualname__.replace("<locals>.", ""):
-        raise TypeError(
-            f"connect cannot serve the method {function.__qualname__}: a peer has no instance for it; connect a function"
-        )
+    if names[:1] in {("self",), ("cls",)} and "." in where.replace("<locals>.", ""):
+        raise TypeError(f"connect cannot serve the method {where}: a peer has no instance for it; connect a function")
     for name in names:
         if name in _TAKEN:
-            raise ConfigError(
-                f"{function.__qualname__}() has a parameter {name!r}, which hubnet takes for itself: rename it"
-            )
+            raise ConfigError(f"{where}() has a parameter {name!r}, which hubnet takes for itself: rename it")
 
 
 def _names(function: Callable[..., Any], tag: str | None) -> tuple[str, tuple[str, ...]]:

@@ -47,6 +47,10 @@ _log = logging.getLogger("hubnet")
 Answer = TypeVar("Answer")
 
 
+def _asked_there() -> None:
+    """Stands for what a hub runs; never called here."""
+
+
 class _Kept(NamedTuple):
     """A listing and when it was told."""
 
@@ -143,7 +147,16 @@ class Home:
                 _log.exception("staying registered failed")
             if not self._stopping:
                 self._counters.add("home.retries")
-                select.select([self._wake], [], [], _BACKOFF * random.uniform(0.05, 1.0))  # noqa: S311 - jitter
+                self._pause(_BACKOFF * random.uniform(0.1, 1.0))  # noqa: S311 - jitter, no secret
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next try; only leaving cuts it short."""
+        end = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                os.eventfd_read(self._wake)  # an announcement: the registration to come tells all
 
     def _complain(self, text: str) -> None:
         if text != self.trouble:
@@ -263,10 +276,10 @@ class Home:
             NoHub: none did before the deadline.
         """
         if self._hub:
-            return {RESOLVE: self._hub.resolve, LIST: self._hub.list}[tag](*args)
+            return (self._hub.resolve if tag == RESOLVE else self._hub.list)(*args)
         assert self.caller is not None
         failure: Exception | None = None
-        question = Connection(tag, lambda: None, idempotent=True)
+        question = Connection(tag, _asked_there, idempotent=True)
         while True:
             try:
                 for hub in self._hubs_in_order(deadline):
@@ -292,7 +305,7 @@ class Home:
             raise BrokerUnavailable(str(failure)) from failure
         raise NoHub(f"no hub answered in time{reason}") from failure
 
-    def resolve(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:  # noqa: FBT001 - Caller's protocol
+    def resolve(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
         """Where a peer is: known already, or as a hub says.
 
         Raises:

@@ -6,7 +6,6 @@ sockets), keepalive, TCP_INFO, and the source address of a route.
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 from struct import Struct, unpack_from
@@ -28,7 +27,7 @@ def boot_id() -> str:
 def machine_id() -> str:
     """Equal for processes that reach each other over loopback."""
     try:
-        return f"{boot_id()}/{os.readlink('/proc/self/ns/net')}"
+        return f"{boot_id()}/{Path('/proc/self/ns/net').readlink()}"
     except OSError:
         return f"{boot_id()}/{socket.gethostname()}"
 

@@ -75,6 +75,7 @@ class _Peer:
     def __init__(self, tables: Tables | None = None, settings: Settings | None = None) -> None:
         self.tables = tables or Tables()
         self.counters = Counters()
+        self.table = self.tables.connections.by_name
         self.invoke: Callable[..., Any] | None = None
         self._settings = settings
         self._incarnation = os.urandom(16)
@@ -82,7 +83,7 @@ class _Peer:
         self._tag_came = threading.Condition()
         self.started = False
         self._stopped = False
-        self.calling = False
+        self.caller: Caller | None = None
         self._is_ready = threading.Event()
         self._failure: BaseException | None = None
         self._trouble: HubnetError | None = None
@@ -227,7 +228,7 @@ class _Peer:
         with self._guard:
             if self._stopped:
                 return True
-            self._stopped, self.calling = True, False
+            self._stopped, self.caller = True, None
             built = self._caller is not None
         if not built:
             return True
@@ -378,17 +379,17 @@ class _Peer:
         }  # fmt: skip
 
     @property
-    def CONNECTIONS(self) -> dict[str, Callable[..., Any]]:  # noqa: N802 - the reference API's name
+    def CONNECTIONS(self) -> dict[str, Callable[..., Any]]:
         """Functions by tag."""
         return {connection.tag: connection.function for connection in self.tables.connections}
 
     @property
-    def SUBSCRIPTIONS(self) -> list[str]:  # noqa: N802 - the reference API's name
+    def SUBSCRIPTIONS(self) -> list[str]:
         """Events that this peer hears."""
         return sorted({one.event for one in self._subscriptions})
 
     @property
-    def FLAGS(self) -> dict[str, Handler]:  # noqa: N802 - the reference API's name
+    def FLAGS(self) -> dict[str, Handler]:
         """Handlers by flag name."""
         return dict(self.tables.flags)
 
@@ -428,15 +429,6 @@ class _Peer:
     # -- calling ---------------------------------------------------------------------------------------------------
 
     def call(
-        self, connection: Connection, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
-    ) -> Any:
-        """Run a connection on a peer; see ``Caller.call``."""
-        caller = self._caller
-        if caller is not None and self.calling and type(target) is bytes and caller.knows(target):
-            return caller.call(connection, target, args, kwargs, timeout)
-        return self._first_call(connection, peer_id_of(target), args, kwargs, timeout)
-
-    def _first_call(
         self,
         connection: Connection,
         target: bytes | tuple[str, int],
@@ -444,11 +436,11 @@ class _Peer:
         kwargs: dict[str, Any],
         timeout: float | None,
     ) -> Any:
-        """A call that may have to wait for this peer's start, or for its target to be known; or goes to this peer itself."""
+        """Run a connection on a peer, after waiting for this peer's own start if need be; see ``Caller.call``."""
         begin = time.monotonic()
         self.ready(None if timeout is None else begin + timeout)
         self.open_now()
-        self.calling = True
+        self.caller = self._caller
         if isinstance(target, tuple):
             limit = self.settings.timeout if timeout is None else min(timeout, self.settings.timeout)
             target = self.home.identify(target[0], target[1], begin + limit).peer_id
@@ -551,6 +543,22 @@ def Peer(*args: Any, **kwargs: Any) -> _Peer:
     return _peer
 
 
+def call(
+    connection: Connection, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+) -> Any:
+    """Run a connection on a peer, over this process's peer or the one that runs the current call."""
+    depth, deadline, running, _ = here.call
+    peer: _Peer = running or _peer
+    caller = peer.caller
+    if type(target) is not bytes:
+        target = peer_id_of(target)
+    if caller is not None and not kwargs and timeout is None and deadline is None:
+        known = caller.pools.get(target)
+        if known is not None:
+            return caller.call_plain(connection, known, args, depth + 1)
+    return peer.call(connection, peer_id_of(target), args, kwargs, timeout)
+
+
 def process_peer() -> _Peer:
     """This process's peer as it is, started or not; for registrations."""
     return _peer
@@ -568,10 +576,9 @@ def _may_autostart() -> bool:
             return False
     except ConfigError:
         return True  # starting tells what is wrong, in the log and at first use
-    if multiprocessing := sys.modules.get("multiprocessing.process"):
-        if multiprocessing.parent_process() is not None:
-            return False
-    return not _is_test_collector()
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    is_child = multiprocessing is not None and multiprocessing.parent_process() is not None
+    return not is_child and not _is_test_collector()
 
 
 def _is_test_collector() -> bool:

@@ -1,8 +1,8 @@
 """The register in Redis: the records of peers, their leases, and the list of hubs.
 
 Only hubs come here, but for one key: anybody of the net may read which hubs there are. Records are signed JSON, readable
-with HGETALL. Scripts compare and set in one step, by Redis's own clock, so that a late withdrawal cannot remove a restarted peer and
-two hubs cannot undo each other; what they decide is modelled in ``core.register``. No SCAN, no KEYS, commands of Redis 7.0 only.
+with HGETALL. Scripts compare and set in one step, by Redis's own clock, so that a late withdrawal cannot remove a restarted
+peer and two hubs cannot undo each other. No SCAN, no KEYS, commands of Redis 7.0 only.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Registry:
 
     def _read_all(self) -> dict[bytes, Record]:
         names = self._names
-        groups: set[bytes] = self._do(lambda client: client.smembers(names.groups))
+        groups: set[Any] = self._do(lambda client: client.smembers(names.groups))
         keys = [names.peers("") + group.decode() for group in groups]
 
         def read(client: redis.Redis) -> list[dict[bytes, bytes]]:
@@ -214,7 +214,7 @@ class Registry:
 
     def hubs(self) -> list[HubEntry]:
         """The hubs that signed themselves in."""
-        entries: dict[bytes, bytes] = self._do(lambda client: client.hgetall(self._names.hubs))
+        entries: dict[Any, Any] = self._do(lambda client: client.hgetall(self._names.hubs))
         found = []
         for peer_id, text in entries.items():
             if said := self._verified(text, self._names.hubs, peer_id):

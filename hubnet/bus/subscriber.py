@@ -213,14 +213,14 @@ class Subscriber:
         sequence = self._sequences.get(route)
         if sequence is None:
             sequence = self._sequences[route] = Sequence()
-        arrival = sequence.arrive(envelope.sender.incarnation, channel, envelope.first, envelope.count)
+        arrival = sequence.arrive(envelope.sender.incarnation, channel, envelope.first, envelope.size)
         own = envelope.sender.incarnation == self._incarnation
         if arrival.lost and not own:
             self._counters.add("events.lost", arrival.lost)
             _log.warning("lost %d events on %s", arrival.lost, channel.decode(errors="replace"))
         if arrival.repeated:
             self._counters.add("events.repeated", arrival.repeated)
-        if envelope.count > arrival.repeated:
+        if envelope.size > arrival.repeated:
             self._hand_out(envelope, arrival.repeated, group, table.get(route, ()), own=own)
 
     def _hand_out(

@@ -71,12 +71,12 @@ class Subscription:
         with self._lock:
             self._queue.append((envelope, skip))
             self._bytes += size
-            self._events += envelope.count - skip
+            self._events += envelope.size - skip
             while len(self._queue) > 1 and (self._bytes > QUEUE_BYTES or self._events > QUEUE_EVENTS):
                 old, skipped = self._queue.popleft()
                 self._bytes -= len(old.data)
-                self._events -= old.count - skipped
-                self._counters.add("events.dropped_queue", old.count - skipped)
+                self._events -= old.size - skipped
+                self._counters.add("events.dropped_queue", old.size - skipped)
             wake, self._asleep = self._asleep, False
             if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=self._run, name=f"hubnet-on-{self.event}", daemon=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from hubnet.errors import NO, CallError, DecodeError, InvalidConnection, NotAllowed, PeerBusy
+from hubnet.errors import MAYBE, NO, CallError, DecodeError, InvalidConnection, NotAllowed, PeerBusy
 
 NO_CONNECTION, BUSY, LEAVING, DEPTH, ARGUMENTS, FORBIDDEN = (
     "no-connection",
@@ -33,16 +33,15 @@ def refused(body: bytes, *, connection: str, peer: object) -> tuple[Exception, d
     return kinds.get(said.get("code"), PeerBusy)(text, connection=connection, peer=peer), said
 
 
-def may_repeat(ran: str, *, idempotent: bool, attempts: int, pooled: bool) -> bool:
+def may_repeat(ran: str, *, idempotent: bool, attempts: int) -> bool:
     """Whether a failed call may be sent again by itself.
 
     Args:
         ran: whether it ran.
         idempotent: whether its connection was declared so.
         attempts: how often it was sent.
-        pooled: whether the link that failed had been idle in the pool, so that a fresh one may fare better.
     """
-    return attempts < _ATTEMPTS and pooled and (ran == NO or idempotent)
+    return attempts < _ATTEMPTS and (ran == NO or (ran == MAYBE and idempotent))
 
 
 class Transmission(NamedTuple):

@@ -1,7 +1,7 @@
 """Names in Redis: channels for events, keys for the register.
 
-Groups and event names are percent-encoded with no safe characters but letters, digits and ``_.-~``, so that no name leaks into another
-channel, key or pattern. The namespace is the hash tag of every key: one Cluster slot.
+Groups and event names are percent-encoded with no safe characters but letters, digits and ``_.-~``, so that no
+name leaks into another channel, key or pattern. The namespace is the hash tag of every key: one Cluster slot.
 """
 
 from __future__ import annotations

@@ -13,8 +13,12 @@ from typing import Any
 
 from hubnet.errors import NO, DecodeError, EncodeError
 
+Buffer = bytes | bytearray | memoryview
 LARGE = 1 << 16
 _MAIN = b"__main__"
+loads = pickle.loads  # for the two hot ways, which tell the failure as decode() does
+_dumps = pickle.dumps
+_NOTHING: list[memoryview] = []
 _MAY_BE_APART = frozenset((bytes, memoryview))
 
 
@@ -45,7 +49,7 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
     buffers: list[pickle.PickleBuffer] = []
     try:
         data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-    except Exception as error:  # noqa: BLE001 - any type's __reduce__ may raise anything
+    except Exception as error:
         return _encode_by_value(value, error)
     if _MAIN in data:
         return _encode_by_value(value, None)
@@ -84,13 +88,19 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[byt
     Raises:
         EncodeError: naming the argument that cannot travel.
     """
-    large = False
+    plain = not kwargs
     for value in args:
-        if type(value) in _MAY_BE_APART and _is_apart(value):
-            large = True
-    if kwargs and not large:
-        large = any(map(_is_apart, kwargs.values()))
-    if large:
+        if type(value) in _MAY_BE_APART:
+            plain = False
+    if plain:  # the hot way: no call of ours but this one
+        buffers: list[pickle.PickleBuffer] = []
+        try:
+            data = _dumps((args, kwargs), 5, buffer_callback=buffers.append)
+            if not buffers and _MAIN not in data:
+                return data, _NOTHING
+        except Exception:
+            pass
+    elif any(map(_is_apart, args)) or any(map(_is_apart, kwargs.values())):
         args = tuple(_Apart(value) if _is_apart(value) else value for value in args)
         kwargs = {name: _Apart(value) if _is_apart(value) else value for name, value in kwargs.items()}
     try:
@@ -105,7 +115,7 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[byt
         raise
 
 
-def decode(data: bytes | memoryview, buffers: Sequence[Any] = (), *, ran: str = NO) -> Any:
+def decode(data: Buffer, buffers: Sequence[Any] = (), *, ran: str = NO) -> Any:
     """Rebuild a value.
 
     Raises:
@@ -114,7 +124,12 @@ def decode(data: bytes | memoryview, buffers: Sequence[Any] = (), *, ran: str = 
     try:
         return pickle.loads(data, buffers=buffers) if buffers else pickle.loads(data)
     except Exception as error:
-        raise DecodeError(f"cannot be rebuilt here: {type(error).__name__}: {error}", ran=ran) from error
+        raise DecodeError(cannot_rebuild(error), ran=ran) from error
+
+
+def cannot_rebuild(error: Exception) -> str:
+    """What a failed ``loads`` means."""
+    return f"cannot be rebuilt here: {type(error).__name__}: {error}; is its module importable on both sides, in one version?"
 
 
 def travels(value: Any) -> bytes | None:
@@ -123,7 +138,7 @@ def travels(value: Any) -> bytes | None:
         data, buffers = encode(value)
         pickle.loads(data, buffers=buffers)
         return data if not buffers else None
-    except Exception:  # noqa: BLE001 - whatever a foreign __reduce__ raises means: it does not travel
+    except Exception:
         return None
 
 

@@ -18,11 +18,12 @@ class Connection:
         limit: most runs at once on this peer, or None.
         counted: whether runs count against the cap.
         builtin: whether every peer has it; built-ins are not listed.
+        plain: counted, without a limit.
         aliases: further tags it is served under.
         running: runs in progress, kept by the admission when there is a limit.
     """
 
-    __slots__ = ("aliases", "builtin", "counted", "function", "idempotent", "limit", "name", "running", "tag")
+    __slots__ = ("aliases", "builtin", "counted", "function", "idempotent", "limit", "name", "plain", "running", "tag")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Connection:
         self.counted = counted
         self.builtin = builtin
         self.aliases = aliases
+        self.plain = counted and limit is None
         self.running = 0
 
 

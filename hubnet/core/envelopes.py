@@ -41,15 +41,15 @@ class Envelope(NamedTuple):
 
     sender: Sender
     first: int
-    count: int
+    size: int
     data: bytes
     lengths_at: int
 
     def bodies(self) -> Iterator[memoryview]:
         """The pickled events, in order."""
         view = memoryview(self.data)
-        at = self.lengths_at + 4 * self.count
-        for number in range(self.count):
+        at = self.lengths_at + 4 * self.size
+        for number in range(self.size):
             start = self.lengths_at + 4 * number
             length = int.from_bytes(view[start : start + 4], "little")
             yield view[at : at + length]

@@ -244,7 +244,7 @@ class Responder(_Side):
         if magic != MAGIC or not 1 <= kids <= 4 or not suites & (TAGGED | SEALED):
             raise RemoteProtocolError("not hubnet's handshake")
         if not low <= VERSION <= high:
-            raise RemoteProtocolError(f"wire versions {low}–{high} offered, {VERSION} is spoken here")
+            raise RemoteProtocolError(f"wire versions {low} to {high} offered, {VERSION} is spoken here")
         return _M1_HEAD.size + 8 * int(kids) + 32 + (32 if suites & SEALED else 0)
 
     def _advance(self, message: bytes) -> bytes:

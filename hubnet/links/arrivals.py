@@ -35,30 +35,30 @@ class Arrivals:
     def __init__(self, responder: Callable[[], handshake.Responder], count: Callable[[str], None]) -> None:
         self._responder = responder
         self._count = count
-        self._half_open: dict[int, _HalfOpen] = {}
+        self.half_open: dict[int, _HalfOpen] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._half_open)
+        return len(self.half_open)
 
     def __contains__(self, fd: int) -> bool:
-        return fd in self._half_open
+        return fd in self.half_open
 
     def welcome(self, sock: socket.socket, address: str) -> bool:
         """Take in an accepted socket, unless there are too many half-open ones already."""
         sock.setblocking(False)
         with self._lock:
-            if len(self._half_open) >= MOST:
+            if len(self.half_open) >= MOST:
                 sock.close()
                 self._count("handshakes_turned_away")
                 return False
             until = time.monotonic() + LIMIT
-            self._half_open[sock.fileno()] = _HalfOpen(sock, self._responder(), until, address)
+            self.half_open[sock.fileno()] = _HalfOpen(sock, self._responder(), until, address)
             return True
 
     def advance(self, fd: int) -> Link | bool:
         """Something arrived: a link once the handshake is done, True to go on waiting, False when it is over."""
-        half = self._half_open.get(fd)
+        half = self.half_open.get(fd)
         if half is None:
             return False
         try:
@@ -80,28 +80,28 @@ class Arrivals:
             self._drop(fd)
             return False
         with self._lock:
-            self._half_open.pop(fd, None)
+            self.half_open.pop(fd, None)
         return Link(half.sock, frames.protection(session), session.foreign, session.suite)
 
     def next_limit(self) -> float | None:
         """When the next of them has had its time, or None."""
-        return min((half.until for half in list(self._half_open.values())), default=None)
+        return min((half.until for half in list(self.half_open.values())), default=None)
 
     def drop_overdue(self, now: float) -> None:
         """Close those that have had their time."""
-        for fd, half in list(self._half_open.items()):
+        for fd, half in list(self.half_open.items()):
             if half.until <= now:
                 self._count("handshakes_timed_out")
                 self._drop(fd)
 
     def close(self) -> None:
         """Close all of them."""
-        for fd in list(self._half_open):
+        for fd in list(self.half_open):
             self._drop(fd)
 
     def _drop(self, fd: int) -> None:
         with self._lock:
-            half = self._half_open.pop(fd, None)
+            half = self.half_open.pop(fd, None)
         if half:
             half.sock.close()  # which takes it out of the epoll as well
 

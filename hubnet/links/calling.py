@@ -29,8 +29,11 @@ from hubnet.errors import (
 )
 from hubnet.links.dial import ANOTHER, REFUSED, Dialler, Unreachable
 from hubnet.links.link import Frame, Link
-from hubnet.links.pool import Pool
+from hubnet.links.pool import STALE_AFTER, Pool
 from hubnet.links.running import here
+
+_NO_KWARGS: dict[str, Any] = {}
+_now = time.monotonic
 
 
 class Endpoint(NamedTuple):
@@ -43,7 +46,20 @@ class Endpoint(NamedTuple):
     friendly: dict[str, Any]
 
 
+_Known = tuple[Endpoint, Pool]
+_Failed = tuple[CallError, Endpoint]
 Resolve = Callable[[bytes, float, bool], Endpoint]
+
+
+class _Request(NamedTuple):
+    """One call, ready to be sent as often as it takes."""
+
+    connection: Connection
+    peer_id: bytes
+    body: bytes
+    buffers: Sequence[memoryview]
+    depth: int
+    deadline: float | None
 
 
 class Caller:
@@ -55,7 +71,7 @@ class Caller:
         self._flags = flags
         self._reach = reach
         self._patience = int(reach * 1000)
-        self._pools: dict[bytes, tuple[Endpoint, Pool]] = {}
+        self.pools: dict[bytes, _Known] = {}
         self._lock = threading.Lock()
         self._counters = counters
         self.answered = 0
@@ -64,7 +80,7 @@ class Caller:
         self,
         connection: Connection,
         peer_id: bytes,
-        args: Sequence[Any],
+        args: tuple[Any, ...],
         kwargs: dict[str, Any],
         timeout: float | None,
     ) -> Any:
@@ -81,57 +97,69 @@ class Caller:
             CallError: see the error tree; ``.ran`` tells whether it ran.
             EncodeError: an argument cannot travel.
         """
-        body, buffers = codec.encode_arguments(args, kwargs)
         outer = here.call
         deadline = outer.deadline
         if timeout is not None:
             mine = time.monotonic() + timeout
             deadline = mine if deadline is None else min(mine, deadline)
+        body, buffers = codec.encode_arguments(args, kwargs)
+        return self._carry(_Request(connection, peer_id, body, buffers, outer.depth + 1, deadline))
+
+    def call_plain(self, connection: Connection, known: _Known, args: tuple[Any, ...], depth: int) -> Any:
+        """The hot way of ``call``: positional arguments, no deadline, a peer that was called before."""
+        body, buffers = codec.encode_arguments(args, _NO_KWARGS)
+        endpoint, pool = known
+        idle = pool.idle
+        link = idle.pop() if idle and not buffers and len(body) < frames.SMALL else None
+        if link is None or (_now() - link.used > STALE_AFTER and link.wait_readable(0)):
+            return self._carry(_Request(connection, endpoint.peer_id, body, buffers, depth, None))
         try:
-            endpoint, frame = self._exchange(connection, peer_id, body, buffers, outer.depth + 1, deadline)
-        except HubnetError as error:
-            self._counters.add("calls." + type(error).__name__)
-            raise
-        if frame.kind == frames.RESULT:
-            self.answered += 1  # no other thread can run between load and store of one attribute
-            return codec.decode(frame.body, frame.buffers, ran=YES)
-        return self._otherwise(connection.tag, endpoint, frame)
-
-    def knows(self, peer_id: bytes) -> bool:
-        """Whether there is a pool for this peer."""
-        return peer_id in self._pools
-
-    def _exchange(
-        self,
-        connection: Connection,
-        peer_id: bytes,
-        body: bytes,
-        buffers: Sequence[memoryview],
-        depth: int,
-        deadline: float | None,
-    ) -> tuple[Endpoint, Frame]:
-        attempts = 0
-        while True:
-            known = self._pools.get(peer_id)
-            link = known[1].take() if known else None
-            pooled = link is not None
-            if known is None or link is None:
-                known, link = self._reach_out(connection.tag, peer_id, deadline)
-            attempts += 1
-            try:
-                frame = link.exchange(connection.name, body, buffers, depth, self._patience, deadline)
-            except CallError as error:
-                link.close()
-                if calls.may_repeat(error.ran, idempotent=connection.idempotent, attempts=attempts, pooled=pooled):
-                    continue
-                raise self._told(error, connection.tag, known[0]) from error
-            except BaseException:
-                link.close()  # an answer still to come would be taken for the next call's
+            answer = link.exchange_plain(connection.name, body, depth, self._patience)
+        except BaseException as error:
+            link.close()  # an answer still to come would be taken for the next call's
+            if not isinstance(error, CallError):
                 raise
-            known[1].give(link)
-            return known[0], frame
+            return self._carry(_Request(connection, endpoint.peer_id, body, buffers, depth, None), (error, endpoint))
+        if pool.closed:
+            pool.give(link)
+        else:
+            link.used = _now()
+            idle.append(link)
+        if isinstance(answer, bytes):
+            self.answered += 1  # no other thread can run between load and store of one attribute
+            return codec.decode(answer, (), ran=YES)
+        return self._otherwise(connection.tag, endpoint, answer)
 
-    def _reach_out(self, tag: str, peer_id: bytes, deadline: float | None) -> tuple[tuple[Endpoint, Pool], Link]:
+    def _carry(self, request: _Request, failed: _Failed | None = None) -> Any:
+        """Send a request, over an idle link or a fresh one, again while it is known not to have run."""
+        connection, peer_id, body, buffers, depth, deadline = request
+        attempts = 0
+        try:
+            while True:
+                if failed is not None:
+                    attempts += 1
+                    error, endpoint = failed
+                    if not calls.may_repeat(error.ran, idempotent=connection.idempotent, attempts=attempts):
+                        raise self._told(error, connection.tag, endpoint) from error
+                known = self.pools.get(peer_id)
+                link = known[1].take() if known is not None and failed is None else None
+                if known is None or link is None:
+                    known, link = self._reach_out(connection.tag, peer_id, deadline)
+                try:
+                    frame = link.exchange(connection.name, body, buffers, depth, self._patience, deadline)
+                    break
+                except BaseException as error:
+                    link.close()
+                    if not isinstance(error, CallError):
+                        raise
+                    failed = error, known[0]
+        except HubnetError as error:
+            self._counters.add(f"calls.{type(error).__name__}")
+            raise
+        known[1].give(link)
+        return self._otherwise(connection.tag, known[0], frame)
+
+    def _reach_out(self, tag: str, peer_id: bytes, deadline: float | None) -> tuple[_Known, Link]:
         """Resolve (from the cache first) and dial; a peer that has restarted is asked for once more."""
         limit = time.monotonic() + self._reach
         if deadline is not None and deadline < limit:
@@ -153,22 +181,22 @@ class Caller:
             return self._known(endpoint), link
         raise LocalProtocolError("unreachable code")
 
-    def _known(self, endpoint: Endpoint) -> tuple[Endpoint, Pool]:
+    def _known(self, endpoint: Endpoint) -> _Known:
         with self._lock:
-            known = self._pools.get(endpoint.peer_id)
+            known = self.pools.get(endpoint.peer_id)
             if known and known[0].incarnation == endpoint.incarnation:
                 return known
             if known:
                 known[1].close()
-            self._pools[endpoint.peer_id] = found = (endpoint, Pool())
+            self.pools[endpoint.peer_id] = found = (endpoint, Pool())
             return found
 
     def forget(self, peer_id: bytes, incarnation: bytes) -> None:
         """Close what is kept for an incarnation that has gone."""
         with self._lock:
-            known = self._pools.get(peer_id)
+            known = self.pools.get(peer_id)
             if known and incarnation in (ANY_INCARNATION, known[0].incarnation):
-                del self._pools[peer_id]
+                del self.pools[peer_id]
                 known[1].close()
 
     def visit(self, host: str, port: int, deadline: float) -> tuple[Link, bytes]:
@@ -179,7 +207,7 @@ class Caller:
     @property
     def links(self) -> int:
         """Idle outgoing links."""
-        return sum(len(pool) for _, pool in list(self._pools.values()))
+        return sum(len(pool) for _, pool in list(self.pools.values()))
 
     @staticmethod
     def _told(error: CallError, tag: str, endpoint: Endpoint) -> CallError:
@@ -199,7 +227,10 @@ class Caller:
         )
 
     def _otherwise(self, tag: str, endpoint: Endpoint, frame: Frame) -> Any:
-        """The answers that are no plain result."""
+        """The answers that are no small result."""
+        if frame.kind == frames.RESULT:
+            self.answered += 1
+            return codec.decode(frame.body, frame.buffers, ran=YES)
         if frame.kind == frames.FLAG:
             self._counters.add("calls.flag")
             return self._flags.run(bytes(frame.body).decode(), tag, endpoint.friendly)
@@ -219,9 +250,9 @@ class Caller:
     def close(self) -> None:
         """Say goodbye on every idle link."""
         with self._lock:
-            for _, pool in self._pools.values():
+            for _, pool in self.pools.values():
                 pool.close()
-            self._pools.clear()
+            self.pools.clear()
 
 
 def raise_remote(said: dict[str, Any], tag: str, endpoint: Endpoint) -> None:

@@ -8,51 +8,55 @@ from collections import deque
 from hubnet.links.link import Link
 
 _IDLE_LIMIT = 60.0
+STALE_AFTER = 0.010
+_now = time.monotonic
 
 
 class Pool:
-    """The links to one incarnation of a peer. The warmest is used first; the coldest are closed on the way."""
+    """The links to one incarnation of a peer. The warmest is used first; the coldest are closed on the way.
+
+    Attributes:
+        idle: links that no call uses; the hot way of a call pops and appends here itself.
+    """
 
     def __init__(self) -> None:
-        self._idle: deque[Link] = deque()
-        self._closed = False
+        self.idle: deque[Link] = deque()
+        self.closed = False
 
     def take(self) -> Link | None:
         """An idle link that has not ended, or None."""
-        while self._idle:
+        idle = self.idle
+        while idle:
             try:
-                link = self._idle.pop()
+                link = idle.pop()
             except IndexError:  # another thread was faster
                 return None
-            if not link.stale():
+            if _now() - link.used < STALE_AFTER or not link.wait_readable(0):
                 return link
-            link.close()
+            link.close()  # a bye, or the end: nothing else comes unasked
         return None
 
     def give(self, link: Link) -> None:
         """Put a link back after its exchange."""
-        link.used = now = time.monotonic()
-        if self._closed:
-            link.say_bye()
-            link.close()
-            return
-        self._idle.append(link)
-        if len(self._idle) > 1 and now - self._idle[0].used > _IDLE_LIMIT:
+        link.used = now = _now()
+        idle = self.idle
+        idle.append(link)
+        if self.closed or (len(idle) > 1 and now - idle[0].used > _IDLE_LIMIT):
             self._retire()
 
     def _retire(self) -> None:
         try:
-            coldest = self._idle.popleft()
+            coldest = self.idle.popleft()
         except IndexError:
             return
         coldest.say_bye()
         coldest.close()
 
     def __len__(self) -> int:
-        return len(self._idle)
+        return len(self.idle)
 
     def close(self) -> None:
         """Say goodbye on every idle link; those in use follow when they come back."""
-        self._closed = True
-        while self._idle:
+        self.closed = True
+        while self.idle:
             self._retire()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from hubnet.core import calls, codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flag
 from hubnet.core.frames import Buffer
-from hubnet.errors import YES, DecodeError, EncodeError
+from hubnet.errors import YES, EncodeError
 from hubnet.links.link import Frame, Link
 
 
@@ -44,34 +44,46 @@ class Here(threading.local):
 here = Here()
 
 
-def run(peer: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> list[Buffer]:
-    """Run one call; the pieces of its answer. Never raises."""
-    try:
-        args, kwargs = codec.decode(frame.body, frame.buffers)
-    except DecodeError as error:
-        said = calls.refusal(calls.ARGUMENTS, f"an argument of {connection.tag!r} {error}")
-        return link.protection.pack(frames.REFUSED, said)
+def run(host: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> list[Buffer]:
+    """Run one call in its context; the pieces of its answer. Never raises."""
     outside = here.call
-    here.call = Call(frame.depth, arrived + frame.remaining / 1e6 if frame.remaining else None, peer, link)
+    here.call = Call(frame.depth, arrived + frame.remaining / 1e6 if frame.remaining else None, host, link)
     try:
-        if peer.invoke is None or connection.builtin:
-            result = connection.function(*args, **kwargs)
-        else:
-            result = peer.invoke(connection.function, args, kwargs)
-    except BaseException as error:  # noqa: BLE001 - SystemExit in a function ends the call, not the peer
-        return link.protection.pack(frames.RAISED, _described(error))
+        invoke = None if connection.builtin else host.invoke
+        answer = answer_to(link, connection, frame.body, frame.buffers, invoke)
+        return [answer] if isinstance(answer, bytes) else answer
     finally:
         here.call = outside
-    if type(result) is Flag:
-        return link.protection.pack(frames.FLAG, result.name.encode())
+
+
+def answer_to(
+    link: Link,
+    connection: Connection,
+    body: Buffer,
+    buffers: Sequence[Any] = (),
+    invoke: Callable[..., Any] | None = None,
+) -> bytes | list[Buffer]:
+    """Run a function on pickled arguments; its answer as one frame where it is small. Never raises."""
+    protection = link.protection
     try:
-        body, buffers = codec.encode(result)
+        args, kwargs = codec.loads(body, buffers=buffers) if buffers else codec.loads(body)
+    except Exception as error:
+        said = calls.refusal(calls.ARGUMENTS, f"an argument of {connection.tag!r} {codec.cannot_rebuild(error)}")
+        return protection.pack(frames.REFUSED, said)
+    try:
+        result = connection.function(*args, **kwargs) if invoke is None else invoke(connection.function, args, kwargs)
+    except BaseException as error:
+        return protection.pack(frames.RAISED, _described(error))
+    if type(result) is Flag:
+        return protection.pack(frames.FLAG, result.name.encode())
+    try:
+        data, apart = codec.encode(result)
     except EncodeError as error:
         unsent = EncodeError(f"the result of {connection.tag!r} cannot travel: {error}", ran=YES)
-        return link.protection.pack(frames.RAISED, _described(unsent))
-    if not buffers and len(body) < frames.SMALL:
-        return [link.protection.small(frames.RESULT, b"", body, 0, 0, 0)]
-    return link.protection.pack(frames.RESULT, body, buffers=buffers)
+        return protection.pack(frames.RAISED, _described(unsent))
+    if apart or len(data) >= frames.SMALL:
+        return protection.pack(frames.RESULT, data, buffers=apart)
+    return protection.small(frames.RESULT, b"", data, 0, 0, 0)
 
 
 def _described(error: BaseException) -> bytes:
@@ -88,7 +100,7 @@ def _described(error: BaseException) -> bytes:
 def _safely(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the error
+    except Exception:
         return "(its text cannot be had)"
 
 
@@ -109,7 +121,7 @@ class MainThread:
             here.call = call
             try:
                 outcome[0] = function(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+            except BaseException as error:
                 outcome[1] = error
             finally:
                 here.call = NO_CALL
