@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from typing import Any
@@ -13,7 +12,6 @@ from hubnet.core.membership import Record
 from hubnet.core.selection import Query, group_names
 from hubnet.core.targets import seconds
 from hubnet.errors import ConfigError, NoPeer
-from hubnet.links.running import MainThread
 
 
 class RemotePeer:
@@ -41,7 +39,7 @@ class RemotePeer:
         if not isinstance(tag, str):
             raise TypeError(f"call(tag, …) takes the tag as a str, not {type(tag).__name__}: {tag!r:.100}")
         connection = Connection(tag, _only_there)
-        return peer_room.Peer().call(connection, self.id, args, kwargs, seconds(timeout))
+        return peer_room.call(connection, self.id, args, kwargs, seconds(timeout))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemotePeer) and other.id == self.id
@@ -112,20 +110,27 @@ def peers(
     return Listing(_listed(query, refresh=refresh), query)
 
 
+def machine_id() -> str:
+    """What processes of this machine have in common."""
+    from hubnet import machine
+
+    return machine.machine_id()
+
+
 def _query(groups: Any, *, on_host: bool, hubs_only: bool) -> Query:
     for name, value in (("on_host", on_host), ("hubs_only", hubs_only)):
         if not isinstance(value, bool):
             raise TypeError(f"{name} is a bool, not {type(value).__name__}: {value!r:.100}")
-    machine = peer_room.process_peer().machine if on_host else None
+    machine = machine_id() if on_host else None
     return Query(groups=group_names(groups), hubs_only=hubs_only, machine=machine)
 
 
 def _listed(query: Query, *, refresh: bool, timeout: float | None = None) -> dict[bytes, Record]:
     peer = peer_room.Peer()
     deadline = time.monotonic() + (peer.settings.timeout if timeout is None else timeout)
-    peer.ready(deadline)
+    home = peer.ready(deadline).home
     peer.open_now()
-    return peer.home.listing(query, refresh=refresh, deadline=deadline)
+    return home.listing(query, refresh=refresh, deadline=deadline)
 
 
 def peer_group(name: str | None = None, hubs_only: bool = False, on_host: bool = False) -> list[RemotePeer]:
@@ -174,7 +179,7 @@ def wait_for(n: int, groups: Any = None, hubs_only: bool = False, timeout: float
             raise NoPeer(
                 f"{len(there)} of {n} peers{where} came within {timeout} s; are they running, and in that group?"
             )
-        changes = peer.home.wait_for_change(changes, deadline)
+        changes = peer.ready(deadline).home.wait_for_change(changes, deadline)
 
 
 def serve(main_thread: bool = False) -> None:
@@ -186,11 +191,15 @@ def serve(main_thread: bool = False) -> None:
     Raises:
         ConfigError: a setting is wrong.
     """
+    import signal
+
+    from hubnet.links.running import MainThread
+
     peer = peer_room.Peer()
     runner = MainThread() if main_thread else None
+    parts = peer.ready()
     if runner:
-        peer.invoke = runner.invoke
-    peer.ready()
+        parts.invoke = runner.invoke
     peer.open_now()
     stopped = threading.Event()
 

@@ -47,7 +47,7 @@ def event(name: str) -> Callable[[Function], Function]:
             except EncodeError:
                 raise
             except HubnetError as error:
-                peers.process_peer().count("events.unsent")
+                peers.process_peer().counters.add("events.unsent")
                 _log.error("event %r was not sent: %s", name, error)
             return pair
 

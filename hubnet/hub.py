@@ -32,9 +32,9 @@ from hubnet.errors import (
     ProtocolError,
 )
 from hubnet.links import dial
+from hubnet.links.context import here
 from hubnet.links.dial import Dialler, Unreachable
 from hubnet.links.link import Link
-from hubnet.links.running import here
 from hubnet.registry import Registry, Snapshot
 
 REGISTER, RENEW, LEAVE, RESOLVE, LIST, LOOK = (

@@ -1,61 +1,45 @@
-"""One peer: what it is made of, and its life from the first decorator to the last goodbye.
+"""One peer: its life from the first decorator to the last goodbye, and what it says of itself.
 
-A process has one peer. It exists from the first registration on, costs nothing until it is started, starts in the background,
-and closes its parts in the reverse order of their opening. A forked child forgets all of it and joins anew on first use.
+A process has one peer. It exists from the first registration on and costs nothing until it is started; then its parts are
+imported and made in the background, and closed in the reverse order at the end. A forked child forgets them and joins anew on
+first use.
 """
 
 from __future__ import annotations
 
 import atexit
-import getpass
-import json
 import logging
 import os
-import socket
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hubnet import environment, machine, runtime
-from hubnet.broker import Broker
-from hubnet.bus.publisher import Publisher
-from hubnet.bus.subscriber import Subscriber
-from hubnet.bus.subscription import Subscription
-from hubnet.core import calls, codec, handshake, membership
-from hubnet.core.channels import Names
+from hubnet import autostart as autostarting
+from hubnet import environment
+from hubnet.core import codec
 from hubnet.core.connections import Connection, Connections, path_tag
-from hubnet.core.envelopes import Opener, Packer, Sender
 from hubnet.core.flags import Flag, Flags, Handler
-from hubnet.core.handshake import Responder, Self, digest_of
-from hubnet.core.identity import decode_id, generate_id, group_name
-from hubnet.core.keys import Keyring
-from hubnet.core.membership import Record
-from hubnet.core.selection import Query
+from hubnet.core.identity import decode_id, generate_id
 from hubnet.core.targets import peer_id_of
 from hubnet.counters import Counters
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError, EncodeError, HubnetError
-from hubnet.home import Home
-from hubnet.hub import Hub
-from hubnet.links import listening
-from hubnet.links.calling import Caller
-from hubnet.links.dial import Dialler
-from hubnet.links.link import Link
-from hubnet.links.running import NO_CALL, here
-from hubnet.links.serving import Serving
-from hubnet.registry import Registry
+from hubnet.links.context import NO_CALL, here
+
+if TYPE_CHECKING:
+    from hubnet.bus.subscription import Subscription
+    from hubnet.links.calling import Caller
+    from hubnet.parts import Parts
+
+    SubscriptionWish = Callable[["_Peer", Parts], Subscription]
 
 VERSION = "0.1.0"
-_LATE_TAG = 5.0
-_OPEN_AFTER = 1.0
 _DRAIN = 10.0
 _MOST_EARLY = 100_000
 _log = logging.getLogger("hubnet")
-
-SubscriptionWish = Callable[["_Peer"], Subscription]
 
 
 class Tables:
@@ -65,34 +49,38 @@ class Tables:
         self.connections = Connections()
         self.flags = Flags()
         self.subscriptions: list[SubscriptionWish] = []
-        self.modules: set[str] = set()
-        self.last_registration = 0.0
+        self.imports = autostarting.Imports()
 
 
 class _Peer:
-    """One peer of the net; made by ``Peer()``."""
+    """One peer of the net; made by ``Peer()``.
+
+    Attributes:
+        tables: what was registered.
+        counters: what happened.
+        caller: the calling side once this peer is open; the hot way of a call looks here.
+        draining: refusing new calls on the way out.
+    """
 
     def __init__(self, tables: Tables | None = None, settings: Settings | None = None) -> None:
         self.tables = tables or Tables()
         self.counters = Counters()
-        self.table = self.tables.connections.by_name
-        self.invoke: Callable[..., Any] | None = None
-        self._settings = settings
-        self._incarnation = os.urandom(16)
-        self._guard = threading.Lock()
-        self._tag_came = threading.Condition()
+        self.caller: Caller | None = None
+        self.draining = False
         self.started = False
         self._stopped = False
-        self.caller: Caller | None = None
+        self._settings = settings
+        self._incarnation = os.urandom(16)
+        self._since = time.time()
+        self._revision = 0
+        self._guard = threading.Lock()
+        self._registered = threading.Condition()
         self._is_ready = threading.Event()
+        self._open = threading.Event()
         self._failure: BaseException | None = None
         self._trouble: HubnetError | None = None
-        self._open = threading.Event()
-        self._draining = False
-        self._revision = 0
-        self._since = time.time()
+        self._parts: Parts | None = None
         self._subscriptions: list[Subscription] = []
-        self._caller: Caller | None = None
         self._channels: dict[str, bytes] = {}
         self._early: deque[tuple[str, bytes]] = deque(maxlen=_MOST_EARLY)
 
@@ -106,24 +94,24 @@ class _Peer:
             self.started = True
         threading.Thread(target=self._begin, name="hubnet-start", daemon=True).start()
 
-    def ready(self, deadline: float | None = None) -> None:
-        """Wait until this peer listens.
+    def ready(self, deadline: float | None = None) -> Parts:
+        """Wait until this peer listens; its parts.
 
         Raises:
-            ConfigError: a setting is wrong.
+            ConfigError: a setting is wrong, or this peer has been stopped.
             BrokerUnavailable: where Redis is cannot be known yet.
         """
-        if self._is_ready.is_set() and self._failure is None and not self._stopped:
-            return
         if self._stopped:
             raise ConfigError("this peer has been stopped; a new process makes a new one")
-        self.start()
-        limit = deadline if deadline is not None else time.monotonic() + self.settings.timeout
-        self._is_ready.wait(max(0.0, limit - time.monotonic()))
-        if self._failure is not None:
-            raise self._failure
-        if not self._is_ready.is_set():
+        if self._parts is None:
+            self.start()
+            limit = deadline if deadline is not None else time.monotonic() + self.settings.timeout
+            self._is_ready.wait(max(0.0, limit - time.monotonic()))
+            if self._failure is not None:
+                raise self._failure
+        if self._parts is None:
             raise self._trouble or BrokerUnavailable("this peer has not started in time")
+        return self._parts
 
     @property
     def settings(self) -> Settings:
@@ -133,122 +121,54 @@ class _Peer:
         return self._settings
 
     def _begin(self) -> None:
-        while not self._stopped:
+        while not self._stopped and self._parts is None and self._failure is None:
             try:
                 self._build()
-                break
             except BrokerUnavailable as error:
                 if self._trouble is None:
                     _log.warning("waiting to start: %s", error)
                 self._trouble = error
                 time.sleep(0.5)  # nothing to wait on: an address that appears
             except Exception as error:
-                _log.exception("this peer could not start")
+                _log.error("this peer could not start: %s", error, exc_info=not isinstance(error, HubnetError))
                 self._failure = error
-                break
         self._is_ready.set()
-        if self._failure is None:
+        if self._parts is not None:
             self._open_when_imported()
 
     def _build(self) -> None:
-        """Make all parts, lowest first."""
-        settings = self.settings
-        if settings.dev:
+        from hubnet.parts import Parts  # most of hubnet: imported here, so that importing hubnet stays cheap
+
+        if self.settings.dev:
             _log.setLevel(logging.DEBUG)
-        broker = Broker(settings)
-        names = Names(settings.namespace)
-        ring = self._keyring(settings, broker)
-        sock, host, port = listening.listen(settings, broker)
-        self._broker, self._ring = broker, ring
-        self._host, self._port = host, port
-        self._group = group_name(settings.group)
-        self._id = generate_id(port, host, self._group)
-        self._user, self._machine = _user(), machine.machine_id()
-        self._self = Self(digest_of(self._id), self._incarnation)
-        self._suites = handshake.suites_for(settings.wire)
-        dialler = Dialler(self._self, ring, settings.wire, self._hello)
-        sender = Sender(self._id, self._incarnation, settings.is_hub, self._machine)
-        self.publisher = Publisher(broker, Packer(sender, ring), self.counters, outbox=settings.outbox)
-        self.subscriber = Subscriber(broker, Opener(ring), names, self._incarnation, self.counters, self.announce)
-        registry = Registry(broker, names, ring, lease=settings.lease, suspect=settings.suspect)
-        self._registry = registry
-        self._hub_duty = self._make_hub(settings, dialler, names) if settings.is_hub else None
-        self.home = Home(
-            self._id, self._incarnation, self.record, registry, dialler, self.subscriber, self.counters,
-            hubs=settings.hubs, hub=self._hub_duty, lease=settings.lease, reach=settings.timeout,
-        )  # fmt: skip
-        caller = Caller(dialler, self.home.resolve, self.tables.flags, self.counters, reach=settings.timeout)
-        self.home.caller = caller
-        self.home.hear_presence_through(self._presence(names))
-        self._builtins = Connections()
-        self._builtins.add(Connection("hubnet:who", self._who, counted=False, builtin=True))
-        for connection in self._hub_duty.connections() if self._hub_duty else ():
-            self._builtins.add(connection)
-        self.names = names
-        self._serving = Serving(sock, self, cap=settings.thread_limit, patience=settings.timeout)
-        self._serving.start()
+        parts = Parts(self, self.settings, self._incarnation, listed=not _asks_only)
         with self._guard:
-            self._publish_early()
-            self._caller = caller
-        for wish in list(self.tables.subscriptions):
-            self._subscribe(wish)
-        if not _asks_only:
-            self.home.start()
-
-    def _make_hub(self, settings: Settings, dialler: Dialler, names: Names) -> Hub:
-        return Hub(
-            self._id, self.record, self._registry, dialler, self.publisher, names, self.counters,
-            lease=settings.lease, suspect=settings.suspect,
-        )  # fmt: skip
-
-    def _keyring(self, settings: Settings, broker: Broker) -> Keyring:
-        secrets = [part.strip() for part in settings.secret.split(",") if part.strip()]
-        if settings.secret_file:
-            secrets += runtime.secrets_in(settings.secret_file)
-        if not secrets:
-            if not broker.local or (settings.host and not machine.is_loopback(settings.host)):
-                raise ConfigError(
-                    "HUBNET_SECRET: beyond one machine a secret is required: `hubnet secret new` prints one; give it to "
-                    "every peer as HUBNET_SECRET or in a file named by HUBNET_SECRET_FILE"
-                )
-            secrets = [runtime.machine_secret()]
-        return Keyring.of(secrets, settings.namespace)
-
-    def _presence(self, names: Names) -> Subscription:
-        def deliver(body: memoryview, sender: Sender) -> None:
-            self.home.on_presence([(what, peer_id) for what, peer_id in json.loads(bytes(body))])
-
-        return Subscription(
-            "hubnet.presence", deliver, Query(), channels=frozenset((names.presence,)), pattern=None,
-            counters=Counters(), hears_itself=True,
-        )  # fmt: skip
+            while self._early:  # events that were triggered before, in their order
+                name, body = self._early.popleft()
+                parts.publisher.publish(parts.names.event(parts.group, name).encode(), body)
+            self._parts = parts
+            wishes = list(self.tables.subscriptions)
+        for wish in wishes:
+            self._subscribe(wish, parts)
+        parts.start()
 
     def stop(self, grace: float = _DRAIN) -> bool:
-        """Drain, withdraw and close everything, in the reverse order of opening; whether all calls ended in time."""
+        """Drain, withdraw and close everything; whether all calls ended within `grace` seconds."""
         with self._guard:
             if self._stopped:
                 return True
             self._stopped, self.caller = True, None
-            built = self._caller is not None
-        if not built:
+            parts = self._parts
+        if parts is None:
             return True
-        self._draining = True
-        self.announce()
-        clean = self._serving.drain(time.monotonic() + grace)
-        self.home.leave()
-        self.publisher.close()
-        self.subscriber.close()
-        assert self._caller is not None
-        self._caller.close()
-        self._serving.close()
-        self._registry.close()
-        self._broker.close()
-        return clean
+        self.draining = True
+        parts.home.announce()
+        return parts.close(grace)
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the parent's sockets, say nothing."""
-        if self._caller is not None:
-            self._serving.abandon()
+        if self._parts is not None:
+            self._parts.abandon()
 
     # -- opening up ------------------------------------------------------------------------------------------------
 
@@ -258,44 +178,36 @@ class _Peer:
 
     def _open_when_imported(self) -> None:
         """Until the defining modules have finished importing, selectors leave this peer alone."""
-        while not self._open.wait(0.02) and not self._stopped:
-            pending = [name for name in list(self.tables.modules) if name != "__main__" and _importing(name)]
-            main = "__main__" in self.tables.modules
-            if not pending and (not main or time.monotonic() - self.tables.last_registration > _OPEN_AFTER):
-                self._open.set()
-        with self._tag_came:
-            self._tag_came.notify_all()
+        while not self._stopped and not self.tables.imports.finished():
+            if self._open.wait(0.02):
+                break
+        self._open.set()
+        with self._registered:
+            self._registered.notify_all()
         self.announce()
+
+    def wait_for_registration(self, there: Callable[[], bool], seconds: float) -> None:
+        """While this peer is starting, wait for a registration to come."""
+        with self._registered:
+            self._registered.wait_for(lambda: there() or self._open.is_set(), seconds)
 
     @property
     def state(self) -> str:
-        """What this peer says of itself."""
-        if self._draining:
-            return membership.DRAINING
-        return membership.OPEN if self._open.is_set() else membership.STARTING
+        """What this peer says of itself: starting, open, or draining."""
+        if self.draining:
+            return "draining"
+        return "open" if self._open.is_set() else "starting"
 
     def announce(self) -> None:
         """Something in the record has changed."""
-        if self._caller is not None:
-            self.home.announce()
-
-    def record(self) -> Record:
-        """What the register is told of this peer."""
-        self._revision += 1
-        live = sorted({one.event for one in self._subscriptions if self.subscriber.is_live(one)})
-        return {
-            **self.friendly_id, "id": self._id.decode(), "hostname": socket.gethostname(), "pid": os.getpid(),
-            "incarnation": self._incarnation.hex(), "state": self.state, "reachable": True, "reason": "", "labels": {},
-            "connections": self.tables.connections.tags(), "subscriptions": live, "version": VERSION,
-            "since": self._since, "machine": self._machine, "revision": self._revision,
-        }  # fmt: skip
+        if self._parts is not None and not self._stopped:
+            self._parts.home.announce()
 
     # -- registrations ---------------------------------------------------------------------------------------------
 
     def register_connection(self, function: Callable[..., Any], tag: str | None = None) -> Connection:
         """Serve a function under a tag, as ``connect`` does; returns its registration."""
-        name = tag or path_tag(function.__module__, function.__qualname__)
-        connection = Connection(name, function)
+        connection = Connection(tag or path_tag(function.__module__, function.__qualname__), function)
         self.add_connection(connection)
         return connection
 
@@ -303,9 +215,9 @@ class _Peer:
         """Serve a connection."""
         if self.tables.connections.add(connection):
             _log.warning("tag %r registered twice: the later function is served", connection.tag)
-        self._noted(connection.function.__module__)
-        with self._tag_came:
-            self._tag_came.notify_all()
+        self._note(getattr(connection.function, "__module__", "__main__"))
+        with self._registered:
+            self._registered.notify_all()
 
     def register_flag(self, name: str, handler: Handler) -> None:
         """Run `handler(connection, foreign_peer_id)` when an answer is this flag."""
@@ -317,19 +229,20 @@ class _Peer:
 
     def add_subscription(self, wish: SubscriptionWish, module: str) -> None:
         """Subscribe, now or as soon as this peer has started."""
-        self.tables.subscriptions.append(wish)
-        self._noted(module)
-        if self._caller is not None:
-            self._subscribe(wish)
+        with self._guard:
+            self.tables.subscriptions.append(wish)
+            parts = self._parts
+        self._note(module)
+        if parts is not None:
+            self._subscribe(wish, parts)
 
-    def _subscribe(self, wish: SubscriptionWish) -> None:
-        subscription = wish(self)
+    def _subscribe(self, wish: SubscriptionWish, parts: Parts) -> None:
+        subscription = wish(self, parts)
         self._subscriptions.append(subscription)
-        self.subscriber.add(subscription)
+        parts.subscriber.add(subscription)
 
-    def _noted(self, module: str) -> None:
-        self.tables.modules.add(module)
-        self.tables.last_registration = time.monotonic()
+    def _note(self, module: str) -> None:
+        self.tables.imports.note(module)
         self.announce()
 
     # -- what it says of itself ------------------------------------------------------------------------------------
@@ -337,26 +250,22 @@ class _Peer:
     @property
     def id(self) -> bytes:
         """This peer's id."""
-        self.ready()
-        return self._id
+        return self.ready().id
 
     @property
     def host(self) -> str:
         """The host that others use."""
-        self.ready()
-        return self._host
+        return self.ready().host
 
     @property
     def port(self) -> int:
         """The port that others use."""
-        self.ready()
-        return self._port
+        return self.ready().port
 
     @property
     def group(self) -> str:
         """This peer's group; "None" is no group."""
-        self.ready()
-        return self._group
+        return self.ready().group
 
     @property
     def hub(self) -> bool:
@@ -364,18 +273,27 @@ class _Peer:
         return self.settings.is_hub
 
     @property
-    def machine(self) -> str:
-        """Equal for peers that share loopback with this one."""
-        return machine.machine_id()
-
-    @property
     def friendly_id(self) -> dict[str, Any]:
         """group, host, port, hub, executable, user."""
-        if self._caller is None and not hasattr(self, "_id"):
-            self.ready()
+        parts = self._parts or self.ready()
         return {
-            "group": self._group, "host": self._host, "port": self._port, "hub": self.settings.is_hub,
-            "executable": sys.executable, "user": self._user,
+            "group": parts.group, "host": parts.host, "port": parts.port, "hub": self.settings.is_hub,
+            "executable": sys.executable, "user": _user(),
+        }  # fmt: skip
+
+    def record(self) -> dict[str, Any]:
+        """What the register is told of this peer."""
+        import socket
+
+        parts = self._parts
+        assert parts is not None
+        self._revision += 1
+        live = sorted({one.event for one in self._subscriptions if parts.subscriber.is_live(one)})
+        return {
+            **self.friendly_id, "id": parts.id.decode(), "hostname": socket.gethostname(), "pid": os.getpid(),
+            "incarnation": self._incarnation.hex(), "state": self.state, "reachable": True, "reason": "", "labels": {},
+            "connections": self.tables.connections.tags(), "subscriptions": live, "version": VERSION,
+            "since": self._since, "machine": parts.machine, "revision": self._revision,
         }  # fmt: skip
 
     @property
@@ -415,18 +333,10 @@ class _Peer:
 
     def stats(self) -> dict[str, Any]:
         """Counters by name, and what is open and waiting now."""
-        numbers: dict[str, Any] = dict(self.counters.snapshot())
-        if self._caller is not None:
-            numbers.update({
-                "calls.ok": self._caller.answered,
-                "links.incoming": self._serving.links, "links.idle": self._caller.links,
-                "calls.running": self._serving.running, "calls.queued": self._serving.queued,
-                "events.outbox": self.publisher.waiting, "events.queued": self.subscriber.queued(),
-                "state": self.state, "registered": self.home.registered.is_set(),
-            })  # fmt: skip
-        return numbers
+        now = self._parts.numbers() if self._parts is not None else {}
+        return {**self.counters.snapshot(), **now, "state": self.state}
 
-    # -- calling ---------------------------------------------------------------------------------------------------
+    # -- calling and publishing ------------------------------------------------------------------------------------
 
     def call(
         self,
@@ -438,19 +348,18 @@ class _Peer:
     ) -> Any:
         """Run a connection on a peer, after waiting for this peer's own start if need be; see ``Caller.call``."""
         begin = time.monotonic()
-        self.ready(None if timeout is None else begin + timeout)
+        parts = self.ready(None if timeout is None else begin + timeout)
         self.open_now()
-        self.caller = self._caller
+        self.caller = parts.caller
         if isinstance(target, tuple):
             limit = self.settings.timeout if timeout is None else min(timeout, self.settings.timeout)
-            target = self.home.identify(target[0], target[1], begin + limit).peer_id
-        if target == self._id:
+            target = parts.home.identify(target[0], target[1], begin + limit).peer_id
+        if target == parts.id:
             result = connection.function(*args, **kwargs)
             return self.answered_here(connection, result) if type(result) is Flag else result
-        assert self._caller is not None
         if timeout is not None:
             timeout = max(0.001, timeout - (time.monotonic() - begin))
-        return self._caller.call(connection, target, args, kwargs, timeout)
+        return parts.caller.call(connection, target, args, kwargs, timeout)
 
     def answered_here(self, connection: Connection, flag: Flag) -> Any:
         """A connection that ran here answered with a flag."""
@@ -466,79 +375,37 @@ class _Peer:
             raise EncodeError(
                 f"event {name!r}: {len(body)} bytes; at most {self.settings.event_limit} travel: send a reference, or call"
             )
+        parts = self._parts
+        if parts is None or self._stopped:
+            self._publish_early(name, body)
+            return
         channel = self._channels.get(name)
         if channel is None:
-            self.start()
             self.open_now()
-            with self._guard:
-                if self._caller is None:
-                    self._early.append((name, body))
-                    return
-            channel = self._channels[name] = self.names.event(self._group, name).encode()
-        self.publisher.publish(channel, body)
+            channel = self._channels[name] = parts.names.event(parts.group, name).encode()
+        parts.publisher.publish(channel, body)
 
-    def _publish_early(self) -> None:
-        """Events that were triggered before this peer had started, in their order."""
-        while self._early:
-            name, body = self._early.popleft()
-            self.publisher.publish(self.names.event(self._group, name).encode(), body)
-
-    # -- what the serving room asks --------------------------------------------------------------------------------
-
-    def responder(self) -> Responder:
-        """A fresh handshake for a link that came in."""
-        refusal = handshake.DRAINING if self._draining else handshake.ACCEPTED
-        return Responder(self._self, self._ring, self._suites, os.urandom, refusal=refusal)
-
-    def find(self, name: bytes) -> Connection | None:
-        """The connection of this name."""
-        return self.tables.connections.by_name.get(name) or self._builtins.by_name.get(name)
-
-    def find_late(self, name: bytes) -> Connection | None:
-        """While modules are still being imported, a connection may be about to come."""
-        with self._tag_came:
-            self._tag_came.wait_for(lambda: self.find(name) or self._open.is_set(), _LATE_TAG)
-        return self.find(name)
-
-    def missing(self, name: bytes) -> bytes:
-        """What a caller is told whose connection is not here."""
-        tag = name.decode(errors="replace")
-        return calls.refusal(calls.NO_CONNECTION, f"no connection {tag!r}", connections=self.tables.connections.tags())
-
-    def greeted(self, link: Link, hello: bytes) -> None:
-        """Who is at the other end: its id must be the one whose digest it proved."""
-        said = json.loads(hello)
-        peer_id = str(said.pop("id")).encode()
-        if digest_of(peer_id) == link.foreign.digest:
-            link.foreign_id, link.friendly = peer_id, said
-
-    def ended(self, link: Link) -> None:
-        """A link has ended."""
-        if link.home and self._hub_duty:
-            self._hub_duty.ended(link)
-
-    def count(self, what: str) -> None:
-        """Count something that happened."""
-        self.counters.add(what)
-
-    def _hello(self) -> bytes:
-        return json.dumps({**self.friendly_id, "id": self._id.decode()}).encode()
-
-    def _who(self) -> dict[str, Any]:
-        return {"id": self._id, "friendly": self.friendly_id}
+    def _publish_early(self, name: str, body: bytes) -> None:
+        self.start()
+        self.open_now()
+        with self._guard:
+            if self._parts is None and not self._stopped:
+                self._early.append((name, body))
+                return
+        if self._stopped:
+            raise ConfigError(f"event {name!r} after this peer was stopped; a new process makes a new one")
+        self.publish_event(name, body)
 
 
 # -- this process's one peer -------------------------------------------------------------------------------------------
 
 _peer = _Peer()
+_asks_only = False
 
 
 def Peer(*args: Any, **kwargs: Any) -> _Peer:
     """This process's peer, started on first use; inside a connection, the peer that runs it."""
-    running: _Peer | None = here.call.peer
-    if running is not None:
-        return running
-    if not _peer.started:
+    if here.call.peer is None and not _peer.started:
         _peer.start()
     return _peer
 
@@ -546,17 +413,16 @@ def Peer(*args: Any, **kwargs: Any) -> _Peer:
 def call(
     connection: Connection, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
 ) -> Any:
-    """Run a connection on a peer, over this process's peer or the one that runs the current call."""
-    depth, deadline, running, _ = here.call
-    peer: _Peer = running or _peer
-    caller = peer.caller
+    """Run a connection on a peer."""
+    depth, deadline, _, _ = here.call
+    caller = _peer.caller
     if type(target) is not bytes:
         target = peer_id_of(target)
     if caller is not None and not kwargs and timeout is None and deadline is None:
         known = caller.pools.get(target)
         if known is not None:
             return caller.call_plain(connection, known, args, depth + 1)
-    return peer.call(connection, peer_id_of(target), args, kwargs, timeout)
+    return _peer.call(connection, peer_id_of(target), args, kwargs, timeout)
 
 
 def process_peer() -> _Peer:
@@ -566,28 +432,8 @@ def process_peer() -> _Peer:
 
 def autostart() -> None:
     """A function was registered: become a peer, unless the user or the surroundings say no."""
-    if _may_autostart():
+    if not _peer.started and autostarting.wanted():
         _peer.start()
-
-
-def _may_autostart() -> bool:
-    try:
-        if not environment.settings().autostart:
-            return False
-    except ConfigError:
-        return True  # starting tells what is wrong, in the log and at first use
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    is_child = multiprocessing is not None and multiprocessing.parent_process() is not None
-    return not is_child and not _is_test_collector()
-
-
-def _is_test_collector() -> bool:
-    main = getattr(sys.modules.get("__main__"), "__spec__", None)
-    runner = main.name.partition(".")[0] if main else os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119
-    return runner in {"pytest", "py.test", "unittest", "nose2", "doctest", "xdist"} or "_pytest.main" in sys.modules
-
-
-_asks_only = False
 
 
 def only_ask() -> None:
@@ -596,12 +442,9 @@ def only_ask() -> None:
     _asks_only = True
 
 
-def _importing(name: str) -> bool:
-    module = sys.modules.get(name)
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
-
-
 def _user() -> str:
+    import getpass
+
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user without a name

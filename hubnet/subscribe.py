@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hubnet.bus.subscription import Subscription
 from hubnet.core import codec
 from hubnet.core.channels import event_name
-from hubnet.core.envelopes import Sender
 from hubnet.core.selection import AllOf, Query, filter_of
 from hubnet.peer import _Peer, autostart, process_peer
+
+if TYPE_CHECKING:
+    from hubnet.bus.subscription import Subscription
+    from hubnet.core.envelopes import Sender
+    from hubnet.parts import Parts
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -51,13 +54,15 @@ def subscribe(
             args, kwargs = codec.decode(body)
             function(*args, **kwargs)
 
-        def wish(peer: _Peer) -> Subscription:
-            here = AllOf((wanted, Query(machine=peer.machine if on_host else None)))
+        def wish(peer: _Peer, parts: Parts) -> Subscription:
+            from hubnet.bus.subscription import Subscription
+
+            here = AllOf((wanted, Query(machine=parts.machine if on_host else None)))
             where = wanted.where()
             return Subscription(
                 name, deliver, here,
-                channels=None if where is None else frozenset(peer.names.event(group, name) for group in where),
-                pattern=peer.names.event_everywhere(name) if where is None else None,
+                channels=None if where is None else frozenset(parts.names.event(group, name) for group in where),
+                pattern=parts.names.event_everywhere(name) if where is None else None,
                 counters=peer.counters, hears_itself=local,
             )  # fmt: skip
 

@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 240, 180  # pixels; with SAMPLES about 2.3 s a frame on a 2.5 GH
 SAMPLES = 20  # paths per pixel; twice as many cost twice the time and take a third off the noise
 
 _MODULES = {"mitsuba": "hubnet.demo.mitsuba_renderer"}
+NAMES = tuple(sorted(_MODULES))
 
 
 class FrameJob(NamedTuple):

@@ -27,10 +27,10 @@ from hubnet.errors import (
     PeerUnreachable,
     RemoteError,
 )
+from hubnet.links.context import here
 from hubnet.links.dial import ANOTHER, REFUSED, Dialler, Unreachable
 from hubnet.links.link import Frame, Link
 from hubnet.links.pool import STALE_AFTER, Pool
-from hubnet.links.running import here
 
 _NO_KWARGS: dict[str, Any] = {}
 _now = time.monotonic

@@ -6,42 +6,15 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 from hubnet.core import calls, codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flag
 from hubnet.core.frames import Buffer
 from hubnet.errors import YES, EncodeError
+from hubnet.links.context import NO_CALL, Call, here
 from hubnet.links.link import Frame, Link
-
-
-class Call(NamedTuple):
-    """The call that a thread runs.
-
-    Attributes:
-        depth: of nesting; -1 outside any call.
-        deadline: monotonic seconds, or None.
-        peer: the peer that runs it.
-        link: the link that it came by.
-    """
-
-    depth: int
-    deadline: float | None
-    peer: Any
-    link: Link | None
-
-
-NO_CALL = Call(-1, None, None, None)
-
-
-class Here(threading.local):
-    """Where this thread is."""
-
-    call: Call = NO_CALL
-
-
-here = Here()
 
 
 def run(host: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> list[Buffer]:

@@ -27,6 +27,7 @@ from hubnet.core.connections import Connection
 from hubnet.errors import HubnetError, RemoteProtocolError
 from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
+from hubnet.links.context import Call, here
 from hubnet.links.link import Frame, Link
 
 _SPARE_AFTER = 10.0
@@ -269,12 +270,12 @@ class Serving:
                 return data
             link.busy = True
             self._staying += 1
-        outside = running.here.call
-        running.here.call = running.Call(depth, None, self._host, link)
+        outside = here.call
+        here.call = Call(depth, None, self._host, link)
         try:
             return self._exchange_plain(link, depth, data)
         finally:
-            running.here.call = outside
+            here.call = outside
             self._leave_slot(link, depth)
 
     def _exchange_plain(self, link: Link, depth: int, data: bytes) -> bytes | Frame | None:

@@ -1,0 +1,54 @@
+"""Whether importing application code makes this process a peer, and when that peer is open."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from hubnet import environment
+from hubnet.errors import ConfigError
+
+_OPEN_AFTER = 1.0
+_COLLECTORS = frozenset({"pytest", "py.test", "unittest", "nose2", "doctest", "xdist"})
+
+
+def wanted() -> bool:
+    """Whether the first registration may start a peer: not in children of multiprocessing, not under a test collector."""
+    try:
+        if not environment.settings().autostart:
+            return False
+    except ConfigError:
+        return True  # starting tells what is wrong, in the log and at first use
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    is_child = multiprocessing is not None and multiprocessing.parent_process() is not None
+    return not is_child and not _is_test_collector()
+
+
+def _is_test_collector() -> bool:
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    runner = main.name.partition(".")[0] if main else os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119
+    return runner in _COLLECTORS or "_pytest.main" in sys.modules
+
+
+class Imports:
+    """The modules that registered something, and whether all of them have finished importing."""
+
+    def __init__(self) -> None:
+        self._modules: set[str] = set()
+        self._last = 0.0
+
+    def note(self, module: str) -> None:
+        """A function of this module was registered."""
+        self._modules.add(module)
+        self._last = time.monotonic()
+
+    def finished(self) -> bool:
+        """``__main__`` cannot be asked: it counts as done a second after its last registration."""
+        if "__main__" in self._modules and time.monotonic() - self._last <= _OPEN_AFTER:
+            return False
+        return not any(_importing(name) for name in list(self._modules) if name != "__main__")
+
+
+def _importing(name: str) -> bool:
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))

@@ -1,0 +1,188 @@
+"""What a running peer is made of: every socket, thread and connection it has, in the order of their opening."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hubnet import machine, runtime
+from hubnet.broker import Broker
+from hubnet.bus.publisher import Publisher
+from hubnet.bus.subscriber import Subscriber
+from hubnet.bus.subscription import Subscription
+from hubnet.core import calls, handshake
+from hubnet.core.channels import Names
+from hubnet.core.connections import Connection, Connections
+from hubnet.core.envelopes import Opener, Packer, Sender
+from hubnet.core.handshake import Responder, Self, digest_of
+from hubnet.core.identity import generate_id, group_name
+from hubnet.core.keys import Keyring
+from hubnet.core.selection import Query
+from hubnet.counters import Counters
+from hubnet.environment import Settings
+from hubnet.errors import ConfigError
+from hubnet.home import Home
+from hubnet.hub import Hub
+from hubnet.links import listening
+from hubnet.links.calling import Caller
+from hubnet.links.dial import Dialler
+from hubnet.links.link import Link
+from hubnet.links.serving import Serving
+from hubnet.registry import Registry
+
+if TYPE_CHECKING:
+    from hubnet.peer import _Peer
+
+_LATE_TAG = 5.0
+
+
+class Parts:
+    """The parts of one peer, made lowest first and closed in the reverse order.
+
+    Towards the serving room it speaks for the peer: who we are, which connections there are, what to tell whom.
+
+    Attributes:
+        invoke: how functions are run, where not on the thread that read the request.
+    """
+
+    def __init__(self, peer: _Peer, settings: Settings, incarnation: bytes, *, listed: bool) -> None:
+        self._peer = peer
+        self.tables = peer.tables
+        self.table = peer.tables.connections.by_name
+        self.counters = peer.counters
+        self.invoke: Callable[..., Any] | None = None
+        self.broker = Broker(settings)
+        self.names = Names(settings.namespace)
+        self.ring = _keyring(settings, self.broker)
+        sock, self.host, self.port = listening.listen(settings, self.broker)
+        self.group = group_name(settings.group)
+        self.id = generate_id(self.port, self.host, self.group)
+        self.machine = machine.machine_id()
+        self._self = Self(digest_of(self.id), incarnation)
+        self._suites = handshake.suites_for(settings.wire)
+        dialler = Dialler(self._self, self.ring, settings.wire, self._hello)
+        sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
+        packer, opener = Packer(sender, self.ring), Opener(self.ring)
+        self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
+        self.subscriber = Subscriber(self.broker, opener, self.names, incarnation, self.counters, peer.announce)
+        lease, suspect, reach = settings.lease, settings.suspect, settings.timeout
+        self.registry = Registry(self.broker, self.names, self.ring, lease=lease, suspect=suspect)
+        self.hub = None
+        if settings.is_hub:
+            self.hub = Hub(
+                self.id, peer.record, self.registry, dialler, self.publisher, self.names, self.counters,
+                lease=lease, suspect=suspect,
+            )  # fmt: skip
+        self.home = Home(
+            self.id, incarnation, peer.record, self.registry, dialler, self.subscriber, self.counters,
+            hubs=settings.hubs, hub=self.hub, lease=lease, reach=reach,
+        )  # fmt: skip
+        self.caller = Caller(dialler, self.home.resolve, self.tables.flags, self.counters, reach=reach)
+        self.home.caller = self.caller
+        self.home.hear_presence_through(self._presence())
+        self._builtins = Connections()
+        self._builtins.add(Connection("hubnet:who", self._who, counted=False, builtin=True))
+        for connection in self.hub.connections() if self.hub else ():
+            self._builtins.add(connection)
+        self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach)
+        self._listed = listed
+
+    def start(self) -> None:
+        """Serve, and register."""
+        self.serving.start()
+        if self._listed:
+            self.home.start()
+
+    def close(self, grace: float) -> bool:
+        """Drain, withdraw, close; whether all calls ended in time."""
+        clean = self.serving.drain(time.monotonic() + grace)
+        self.home.leave()
+        self.publisher.close()
+        self.subscriber.close()
+        self.caller.close()
+        self.serving.close()
+        self.registry.close()
+        self.broker.close()
+        return clean
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of the parent's sockets, say nothing."""
+        self.serving.abandon()
+
+    def numbers(self) -> dict[str, Any]:
+        """What is open and waiting now."""
+        return {
+            "calls.ok": self.caller.answered, "calls.running": self.serving.running, "calls.queued": self.serving.queued,
+            "links.incoming": self.serving.links, "links.idle": self.caller.links,
+            "events.outbox": self.publisher.waiting, "events.queued": self.subscriber.queued(),
+            "registered": self.home.registered.is_set(),
+        }  # fmt: skip
+
+    def _presence(self) -> Subscription:
+        def deliver(body: memoryview, sender: Sender) -> None:
+            self.home.on_presence([(what, peer_id) for what, peer_id in json.loads(bytes(body))])
+
+        return Subscription(
+            "hubnet.presence", deliver, Query(), channels=frozenset((self.names.presence,)), pattern=None,
+            counters=Counters(), hears_itself=True,
+        )  # fmt: skip
+
+    # -- what the serving room asks --------------------------------------------------------------------------------
+
+    def responder(self) -> Responder:
+        """A fresh handshake for a link that came in."""
+        refusal = handshake.DRAINING if self._peer.draining else handshake.ACCEPTED
+        return Responder(self._self, self.ring, self._suites, os.urandom, refusal=refusal)
+
+    def find(self, name: bytes) -> Connection | None:
+        """The connection of this name."""
+        return self.table.get(name) or self._builtins.by_name.get(name)
+
+    def find_late(self, name: bytes) -> Connection | None:
+        """While modules are still being imported, a connection may be about to come."""
+        self._peer.wait_for_registration(lambda: self.find(name) is not None, _LATE_TAG)
+        return self.find(name)
+
+    def missing(self, name: bytes) -> bytes:
+        """What a caller is told whose connection is not here."""
+        tag = name.decode(errors="replace")
+        return calls.refusal(calls.NO_CONNECTION, f"no connection {tag!r}", connections=self.tables.connections.tags())
+
+    def greeted(self, link: Link, hello: bytes) -> None:
+        """Who is at the other end: its id must be the one whose digest it proved."""
+        said = json.loads(hello)
+        peer_id = str(said.pop("id")).encode()
+        if digest_of(peer_id) == link.foreign.digest:
+            link.foreign_id, link.friendly = peer_id, said
+
+    def ended(self, link: Link) -> None:
+        """A link has ended."""
+        if link.home and self.hub:
+            self.hub.ended(link)
+
+    def count(self, what: str) -> None:
+        """Count something that happened."""
+        self.counters.add(what)
+
+    def _hello(self) -> bytes:
+        return json.dumps({**self._peer.friendly_id, "id": self.id.decode()}).encode()
+
+    def _who(self) -> dict[str, Any]:
+        return {"id": self.id, "friendly": self._peer.friendly_id}
+
+
+def _keyring(settings: Settings, broker: Broker) -> Keyring:
+    secrets = [part.strip() for part in settings.secret.split(",") if part.strip()]
+    if settings.secret_file:
+        secrets += runtime.secrets_in(settings.secret_file)
+    if not secrets:
+        if not broker.local or (settings.host and not machine.is_loopback(settings.host)):
+            raise ConfigError(
+                "HUBNET_SECRET: beyond one machine a secret is required: `hubnet secret new` prints one; give it to "
+                "every peer as HUBNET_SECRET, or in a file named by HUBNET_SECRET_FILE"
+            )
+        secrets = [runtime.machine_secret()]
+    return Keyring.of(secrets, settings.namespace)
