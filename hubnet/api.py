@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubnet import peer as peer_room
 from hubnet.core.connections import Connection, untagged
-from hubnet.core.membership import Record
 from hubnet.core.selection import Query, group_names
 from hubnet.core.targets import seconds
 from hubnet.errors import ConfigError, NoPeer
+
+if TYPE_CHECKING:
+    from hubnet.core.membership import Record
 
 
 class RemotePeer:

@@ -229,17 +229,22 @@ class Home:
 
     # -- finding hubs ----------------------------------------------------------------------------------------------
 
-    def _hubs_in_order(self, deadline: float) -> list[HubEntry]:
+    def _hubs_in_order(self, deadline: float, *, fresh: bool = True) -> list[HubEntry]:
         if self._addresses:
             found = [entry for host, port in self._addresses if (entry := self._identified(host, port, deadline))]
         else:
+            found = self._hubs_from_redis(fresh=fresh)
+        return membership.choose_hubs(self._own_id, (hub for hub in found if hub.peer_id != self._own_id), self._lease)
+
+    def _hubs_from_redis(self, *, fresh: bool) -> list[HubEntry]:
+        """The hubs that signed themselves in; those that we knew already will do where Redis is away."""
+        if fresh or not self._entries:
             try:
-                found = self._entries = self._registry.hubs()
+                self._entries = self._registry.hubs()
             except BrokerUnavailable:
                 if not self._entries:
                     raise
-                found = self._entries  # Redis is away: those that we knew may still be there
-        return membership.choose_hubs(self._own_id, (hub for hub in found if hub.peer_id != self._own_id), self._lease)
+        return self._entries
 
     def _identified(self, host: str, port: int, deadline: float) -> HubEntry | None:
         """Who listens at an address from HUBNET_HUBS."""
@@ -280,9 +285,10 @@ class Home:
         assert self.caller is not None
         failure: Exception | None = None
         question = Connection(tag, _asked_there, idempotent=True)
+        fresh = False
         while True:
             try:
-                for hub in self._hubs_in_order(deadline):
+                for hub in self._hubs_in_order(deadline, fresh=fresh):
                     left = deadline - time.monotonic()
                     if left <= 0:
                         break
@@ -298,6 +304,9 @@ class Home:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
+            if not fresh:
+                fresh = True
+                continue
             with self._changed:
                 self._changed.wait(min(left, _BACKOFF * random.uniform(0.05, 0.5)))  # noqa: S311 - jitter
         reason = f": {failure}" if failure else "; start one with `hubnet hub`, or set HUBNET_HUBS"

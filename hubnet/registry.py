@@ -214,12 +214,12 @@ class Registry:
 
     def hubs(self) -> list[HubEntry]:
         """The hubs that signed themselves in."""
-        entries: dict[Any, Any] = self._do(lambda client: client.hgetall(self._names.hubs))
+        said = self._broker.ask(b"HGETALL", self._names.hubs.encode())
         found = []
-        for peer_id, text in entries.items():
-            if said := self._verified(text, self._names.hubs, peer_id):
-                incarnation = bytes.fromhex(said["incarnation"])
-                found.append(HubEntry(peer_id, said["host"], said["port"], incarnation, said["renewed"]))
+        for peer_id, text in zip(said[::2], said[1::2], strict=True):
+            if entry := self._verified(text, self._names.hubs, peer_id):
+                incarnation = bytes.fromhex(entry["incarnation"])
+                found.append(HubEntry(peer_id, entry["host"], entry["port"], incarnation, entry["renewed"]))
         return found
 
     def close(self) -> None:

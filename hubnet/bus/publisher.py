@@ -49,6 +49,7 @@ class Publisher:
         self._busy = False
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._trouble = ""
         self._skipped: Counter[bytes] = Counter()
         self._numbers: dict[bytes, int] = {}
         self._unmarked: set[bytes] = set()
@@ -111,7 +112,9 @@ class Publisher:
                     self._connect()
                 self._work()
             except (HubnetError, OSError) as error:
-                _log.warning("publishing interrupted, %d events wait: %s", len(self._outbox), error)
+                if str(error) != self._trouble:
+                    _log.warning("publishing interrupted, %d events wait: %s", len(self._outbox), error)
+                self._trouble = str(error)
                 self._counters.add("events.interruptions")
                 self._disconnect()
                 self._wake.acquire(timeout=_BACKOFF * random.uniform(0.1, 1.0))  # noqa: S311 - jitter, no secret
@@ -127,6 +130,7 @@ class Publisher:
         self._reader = hiredis.Reader()
         self._readable = select.poll()
         self._readable.register(self._sock, select.POLLIN)
+        self._trouble = ""
         if self._in_flight:  # what Redis did not confirm goes again: subscribers drop by number what came twice
             again = list(self._in_flight)
             self._in_flight.clear()

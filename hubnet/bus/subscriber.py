@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hubnet.broker import Broker
+from hubnet.broker import Broker, resp
 from hubnet.bus.subscription import Subscription
 from hubnet.core.channels import Names
 from hubnet.core.envelopes import Envelope, Opener
@@ -54,7 +54,9 @@ class Subscriber:
         self._by_pattern: dict[bytes, list[Subscription]] = {}
         self._confirmed: set[bytes] = set()
         self._sequences: dict[bytes, Sequence] = {}
+        self._groups: dict[bytes, str] = {}
         self._thread: threading.Thread | None = None
+        self._trouble = ""
         self._stop = threading.Event()
         self._echo_until: float | None = None
         self._sock: Any = None
@@ -120,11 +122,13 @@ class Subscriber:
         while not self._stop.is_set():
             try:
                 self._connect(again=not first)
-                first = False
+                first, self._trouble = False, ""
                 self._listen()
             except (HubnetError, OSError) as error:
                 if not self._stop.is_set():
-                    _log.warning("subscriptions interrupted: %s", error)
+                    if str(error) != self._trouble:
+                        _log.warning("subscriptions interrupted: %s", error)
+                    self._trouble = str(error)
                     self._counters.add("events.interruptions")
             except Exception:
                 _log.exception("subscribing failed")
@@ -156,12 +160,12 @@ class Subscriber:
         self._told.update(channels, patterns)
         for command, routes in ((b"SUBSCRIBE", channels), (b"PSUBSCRIBE", patterns)):
             if routes:
-                self._sock.sendall(_command(command, *routes))
+                self._sock.sendall(resp(command, *routes))
 
     def _expect_echo(self) -> None:
         """A ping in the same stream: its answer proves that all subscriptions before it were taken."""
         self._echo_until = time.monotonic() + _ECHO_LIMIT
-        self._sock.sendall(_command(b"PING", b"echo"))
+        self._sock.sendall(resp(b"PING", b"echo"))
 
     def _listen(self) -> None:
         poll = select.poll()
@@ -231,9 +235,9 @@ class Subscriber:
                 subscription.put(envelope, skip)
 
     def _group_of(self, channel: bytes) -> str:
-        text = channel.decode("ascii")
-        return "" if text == self._names.presence else self._names.parse_event(text)[0]
-
-
-def _command(*parts: bytes) -> bytes:
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+        group = self._groups.get(channel)
+        if group is None:
+            text = channel.decode("ascii")
+            group = "" if text == self._names.presence else self._names.parse_event(text)[0]
+            self._groups[channel] = group
+        return group

@@ -75,7 +75,8 @@ def demo(**options: Any) -> None:
         make_room(wish.out)
     except OSError as error:
         raise click.BadParameter(f"cannot write there: {error}", param_hint="--out") from error
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the children on the way out
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does: ends the children on the way out
+        signal.signal(number, _stop)
     try:
         complete = run(wish, Console(highlight=False))
     except (FilmFailed, ProcessDied) as error:
@@ -97,6 +98,10 @@ def _missing() -> str:
         if all(map(find_spec, ("mitsuba", "numpy", "PIL", "rich"))):
             return ""
     return "the demo needs more packages: pip install 'hubnet[demo]'"
+
+
+def _stop(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _fail(text: str) -> NoReturn:

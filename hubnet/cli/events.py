@@ -61,9 +61,9 @@ def listen(event: str, groups: tuple[str, ...], count: int | None, timeout: floa
 
 def _wait_until_live(event: str, groups: tuple[str, ...]) -> None:
     peer = hubnet.Peer()
-    peer.ready()
+    parts = peer.ready()
     limit = peer.settings.timeout
-    if not peer.subscriber.wait_live(list(peer._subscriptions), time.monotonic() + limit):
+    if not parts.subscriber.wait_live(list(peer._subscriptions), time.monotonic() + limit):
         raise BrokerUnavailable(f"Redis did not take the subscription within {limit:g} s; check HUBNET_REDIS_URL")
     where = f"of {', '.join(groups)}" if groups else "of all groups"
     say_error(f"listening for {event!r} {where}")
@@ -105,7 +105,7 @@ def emit(event: str, args: tuple[str, ...], group: str | None, timeout: float | 
         return pair
 
     peer = hubnet.Peer()
-    peer.ready()
+    publisher = peer.ready().publisher
     trigger()
     while not (counted := peer.counters.snapshot()).get("events.published"):
         if counted.get("events.refused_by_redis"):
@@ -114,5 +114,5 @@ def emit(event: str, args: tuple[str, ...], group: str | None, timeout: float | 
             raise BrokerUnavailable(
                 f"Redis did not take the event {event!r} within {limit:g} s; check HUBNET_REDIS_URL"
             )
-        peer.publisher.flush(max(_GLANCE, deadline - time.monotonic()))
+        publisher.flush(max(_GLANCE, deadline - time.monotonic()))
         time.sleep(_GLANCE)  # flush looks at the outbox; what counts is Redis's answer

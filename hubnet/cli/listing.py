@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -12,11 +10,11 @@ import click
 import hubnet
 from hubnet.cli.arguments import seconds
 from hubnet.cli.roles import ask_only
-from hubnet.cli.shown import as_json, shown
+from hubnet.cli.shown import as_json
+from hubnet.cli.table import print_table
 from hubnet.core.connections import untagged
 
 _WAIT_LIMIT = 30.0
-_PIPED_WIDTH = 10_000  # one line for each peer, however long, for grep and awk
 _COLUMNS = ("peer", "group", "hub", "state", "hostname", "pid", "user", "up", "connections", "subscriptions")
 
 
@@ -43,7 +41,7 @@ def peers(
     if in_json:
         click.echo(as_json(dict(found), indent=2))
     elif found:
-        _print_table(record for _, record in found)
+        print_table(_COLUMNS, (_row(record) for _, record in found))
     else:
         click.echo("nobody is there", err=True)
 
@@ -51,19 +49,6 @@ def peers(
 def _place(item: tuple[bytes, dict[str, Any]]) -> tuple[Any, ...]:
     record = item[1]
     return record["group"], not record["hub"], record["host"], record["port"]
-
-
-def _print_table(records: Iterable[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in _COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=column == "peer")
-    for record in records:
-        table.add_row(*(Text(shown(cell)) for cell in _row(record)))  # Text: no markup out of names
-    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 
 def _row(record: dict[str, Any]) -> tuple[object, ...]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import click
 
 from hubnet import environment
 from hubnet.cli.ending import say_error
-from hubnet.cli.shown import as_json, masked, shown
+from hubnet.cli.shown import as_json, masked
+from hubnet.cli.table import print_table
 from hubnet.core.keys import new_token
 
 _HIDDEN = "(set, hidden)"
-_PIPED_WIDTH = 10_000
 
 
 @click.command()
@@ -29,7 +28,7 @@ def config(in_json: bool) -> None:
     if in_json:
         click.echo(as_json(rows, indent=2))
     else:
-        _print_table(rows)
+        print_table(("variable", "value", "from"), (_row(name, said) for name, said in rows.items()))
     unknown = sorted(name for name in os.environ if name.startswith("HUBNET_") and name not in rows)
     if unknown:
         say_error(f"in the environment, but no setting: {', '.join(unknown)}")
@@ -45,18 +44,9 @@ def _value(field: str, value: Any) -> Any:
     return value
 
 
-def _print_table(rows: dict[str, dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("variable", "value", "from"):
-        table.add_column(column, overflow="fold")
-    for name, row in rows.items():
-        source = "the environment" if row["source"] == name else row["source"]
-        table.add_row(name, Text(shown(_as_text(row["value"]))), Text(source))
-    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+def _row(name: str, said: dict[str, Any]) -> tuple[str, str, str]:
+    source = "the environment" if said["source"] == name else said["source"]
+    return name, _as_text(said["value"]), source
 
 
 def _as_text(value: Any) -> str:

@@ -58,10 +58,12 @@ def leave_with_parent() -> None:
     Does nothing where standard input is no pipe: on a terminal, or under a service manager.
     """
 
+    main = threading.main_thread().ident or 0
+
     def watch() -> None:
         while os.read(0, 4096):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(main, signal.SIGTERM)  # os.kill may pick this thread, and the main one would sleep on
 
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=watch, name="leave-with-parent", daemon=True).start()

@@ -67,12 +67,12 @@ class LiveView(LineView):
     """A bar for the film and a line with a bar for each worker; lines that stay scroll by above them."""
 
     def __init__(self, console: Console, total: int, workers: Sequence[Worker]) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         super().__init__(console, total)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(),
-            TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(), console=console,
+            TextColumn("{task.fields[note]}", markup=False), console=console,
         )  # fmt: skip
         self._film: TaskID = self._bars.add_task("film", total=total, note=f"0/{total} frames")
         self._lines = {worker.name: self._bars.add_task(worker.name, total=1.0, note="ready") for worker in workers}
@@ -91,7 +91,6 @@ class LiveView(LineView):
         """Its line stays, and says so."""
         super().lost(worker, error)
         self._bars.update(self._lines[worker.name], note=_note(worker))
-        self._bars.stop_task(self._lines[worker.name])
 
     def __enter__(self) -> LiveView:
         self._bars.start()
