@@ -207,8 +207,12 @@ def serve(main_thread: bool = False) -> None:
 
     def stop(*_: object) -> None:
         stopped.set()
-        if runner:
-            runner.stop()
+        if runner:  # the calls that were accepted still need this thread
+            threading.Thread(target=finish, args=(runner,), name="hubnet-stop", daemon=True).start()
+
+    def finish(runner: MainThread) -> None:
+        peer.stop()
+        runner.stop()
 
     before = {}
     if threading.current_thread() is threading.main_thread():

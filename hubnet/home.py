@@ -20,6 +20,7 @@ from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
 from hubnet.core import codec, frames, membership
 from hubnet.core.connections import Connection
+from hubnet.core.flags import Flags
 from hubnet.core.handshake import Self, digest_of
 from hubnet.core.identity import decode_id
 from hubnet.core.membership import HubEntry, Record
@@ -88,6 +89,8 @@ class Home:
         self._lease = lease
         self._reach = reach
         self.caller: Caller | None = None
+        self._asker = Caller(dialler, self._where_hub_is, Flags(), Counters(), reach=_ANSWER_LIMIT)
+        self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._endpoints: dict[bytes, Endpoint] = {}
         self._listings: dict[Query, _Kept] = {}
         self._lock = threading.Lock()
@@ -121,6 +124,13 @@ class Home:
         elif self._thread:
             os.eventfd_write(self._wake, 1)
 
+    def abandon(self) -> None:
+        """In a forked child: close our copies without a word."""
+        os.close(self._wake)
+        self._asker.abandon()
+        if self._link is not None:
+            self._link.close()
+
     def leave(self) -> None:
         """Withdraw and stop."""
         self._stopping = True
@@ -130,6 +140,7 @@ class Home:
         os.eventfd_write(self._wake, 1)
         if self._thread:
             self._thread.join(2)
+        self._asker.close()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -282,7 +293,6 @@ class Home:
         """
         if self._hub:
             return (self._hub.resolve if tag == RESOLVE else self._hub.list)(*args)
-        assert self.caller is not None
         failure: Exception | None = None
         question = Connection(tag, _asked_there, idempotent=True)
         fresh = False
@@ -292,9 +302,10 @@ class Home:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         break
-                    self._keep(Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {}), known_too=False)
+                    endpoint = Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {})
+                    self._hub_endpoints[hub.peer_id] = endpoint
                     try:
-                        return self.caller.call(question, hub.peer_id, args, {}, min(left, _ANSWER_LIMIT))
+                        return self._asker.call(question, hub.peer_id, args, {}, min(left, _ANSWER_LIMIT))
                     except (CallError, AuthenticationError, ProtocolError) as error:
                         if isinstance(error.__cause__, BrokerUnavailable):
                             raise error.__cause__ from None
@@ -334,11 +345,15 @@ class Home:
             )
         return self._keep(endpoint_of(peer_id, record))
 
-    def _keep(self, endpoint: Endpoint, *, known_too: bool = True) -> Endpoint:
-        """Remember an endpoint; a hub's own entry does not replace what is known in full."""
-        known = self._endpoints.get(endpoint.peer_id)
-        if known_too or known is None or known.incarnation != endpoint.incarnation:
-            self._endpoints[endpoint.peer_id] = endpoint
+    def _where_hub_is(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
+        """For asking hubs themselves: the entry that is being tried, and no other."""
+        endpoint = self._hub_endpoints[peer_id]
+        if fresh:
+            raise PeerUnreachable(f"no hub at {endpoint.host}:{endpoint.port} any more", peer=peer_id)
+        return endpoint
+
+    def _keep(self, endpoint: Endpoint) -> Endpoint:
+        self._endpoints[endpoint.peer_id] = endpoint
         return endpoint
 
     # -- listings --------------------------------------------------------------------------------------------------

@@ -110,7 +110,10 @@ class Parts:
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the parent's sockets, say nothing."""
-        self.serving.abandon()
+        for part in (self.serving, self.caller, self.home, self.publisher, self.subscriber):
+            part.abandon()
+        for connection in self.tables.connections:
+            connection.running = 0  # what the parent runs is not run here
 
     def numbers(self) -> dict[str, Any]:
         """What is open and waiting now."""

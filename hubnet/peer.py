@@ -154,6 +154,8 @@ class _Peer:
 
     def stop(self, grace: float = _DRAIN) -> bool:
         """Drain, withdraw and close everything; whether all calls ended within `grace` seconds."""
+        if self._early and self.started and not self._stopped:
+            self._is_ready.wait(grace)  # a process may trigger an event and end at once
         with self._guard:
             if self._stopped:
                 return True
@@ -351,6 +353,8 @@ class _Peer:
         parts = self.ready(None if timeout is None else begin + timeout)
         self.open_now()
         self.caller = parts.caller
+        if target == (parts.host, parts.port):
+            target = parts.id
         if isinstance(target, tuple):
             limit = self.settings.timeout if timeout is None else min(timeout, self.settings.timeout)
             target = parts.home.identify(target[0], target[1], begin + limit).peer_id

@@ -8,6 +8,7 @@ what fits; beyond it the oldest go, counted, and keep their numbers, so that sub
 from __future__ import annotations
 
 import logging
+import os
 import random
 import select
 import socket
@@ -92,6 +93,11 @@ class Publisher:
             time.sleep(0.005)  # only on the way out and in tests: not worth a condition on the hot path
         return True
 
+    def abandon(self) -> None:
+        """In a forked child: close our copy of the socket without a word."""
+        if self._sock is not None:
+            os.close(self._sock.detach())
+
     def close(self, timeout: float = 1.0) -> None:
         """Send what is left, for so long, and stop."""
         if self._thread and self._thread.is_alive():
@@ -163,7 +169,7 @@ class Publisher:
         groups: list[_Group] = []
         total = size = 0
         with self._lock:
-            self._busy = bool(self._outbox)
+            self._busy = bool(self._outbox or self._in_flight)
             while self._outbox and total < _BATCH:
                 channel, body = self._outbox.popleft()
                 self._bytes -= len(body)

@@ -94,6 +94,12 @@ class Subscriber:
         """Events that wait for handlers."""
         return sum(one.depth for one in self._subscriptions())
 
+    def abandon(self) -> None:
+        """In a forked child: close our copies without a word."""
+        os.close(self._wake)
+        if self._sock is not None:
+            os.close(self._sock.detach())
+
     def close(self) -> None:
         """End the connection, then the handlers."""
         with self._lock:

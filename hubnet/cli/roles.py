@@ -66,7 +66,8 @@ def _log_for_commands(level: int) -> None:
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Why a peer could not start is raised as well, and told at the end."""
-    unexpected = record.exc_info is not None and not isinstance(record.exc_info[1], HubnetError)
+    error = record.exc_info[1] if record.exc_info else None
+    unexpected = error is not None and not isinstance(error, HubnetError)
     return unexpected or record.levelno < logging.ERROR or record.funcName != "_begin"
 
 

@@ -79,7 +79,15 @@ def in_one_piece(value: Any) -> bytes:
         return data
     if _is_apart(value):
         value = _Apart(value)
-    return pickle.dumps(value, 5)
+    try:
+        data = pickle.dumps(value, 5)
+        if _MAIN not in data:
+            return data
+    except Exception:  # as in encode(): by value then, which has just worked
+        pass
+    import cloudpickle
+
+    return bytes(cloudpickle.dumps(value, 5))
 
 
 def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, list[memoryview]]:

@@ -23,6 +23,8 @@ def peer_id_of(target: Any) -> bytes | tuple[str, int]:
         decode_id(target)
         return target.encode("ascii")
     if isinstance(target, tuple) and len(target) == 2 and isinstance(target[0], str) and type(target[1]) is int:
+        if not 0 < target[1] < 65536:
+            raise ValueError(f"peer=(host, port): a port is from 1 to 65535, not {target[1]}")
         return target[0], target[1]
     if isinstance(target, dict) and {"host", "port", "group"} <= target.keys():
         return generate_id(target["port"], target["host"], target["group"])

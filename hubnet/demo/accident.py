@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from hubnet.demo.view import View
 
 
+_MIDDLE = 0.3  # of a frame: not so late that the frame comes before the news of it
+
+
 class Accident:
-    """Kills, by SIGKILL, the first worker that tells of half a frame once a third of the film is there."""
+    """Kills, by SIGKILL, the first worker seen in the middle of a frame once a third of the film is there."""
 
     def __init__(self, total: int, view: View) -> None:
         self._from = total // 3
@@ -22,7 +25,7 @@ class Accident:
 
     def may_happen(self, worker: Worker, handout: Handout) -> None:
         """Called with each worker that has come further in its frame."""
-        if self.happened or handout.done < self._from or not 0 < worker.part < 1:
+        if self.happened or handout.done < self._from or not _MIDDLE <= worker.part < 1:
             return
         self.happened = True
         self._view.say(f"killing {worker.name} (pid {worker.peer.pid}) at {worker.part:.0%} of frame {worker.frame}")

@@ -38,6 +38,8 @@ def resolve(host: str, port: int, deadline: float) -> Resolved:
             answer.append([(family, address) for family, _, _, _, address in found])
         except OSError as error:
             answer.append(error)
+        except UnicodeError as error:
+            answer.append(OSError(f"no host name: {error}"))
         done.set()
 
     threading.Thread(target=look_up, name=f"hubnet-lookup-{host}", daemon=True).start()

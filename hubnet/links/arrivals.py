@@ -44,17 +44,15 @@ class Arrivals:
     def __contains__(self, fd: int) -> bool:
         return fd in self.half_open
 
-    def welcome(self, sock: socket.socket, address: str) -> bool:
-        """Take in an accepted socket, unless there are too many half-open ones already."""
+    def welcome(self, sock: socket.socket, address: str) -> None:
+        """Take in an accepted socket; when there are too many half-open ones the oldest has had its time."""
         sock.setblocking(False)
         with self._lock:
             if len(self.half_open) >= MOST:
-                sock.close()
                 self._count("handshakes_turned_away")
-                return False
+                self.half_open.pop(next(iter(self.half_open))).sock.close()
             until = time.monotonic() + LIMIT
             self.half_open[sock.fileno()] = _HalfOpen(sock, self._responder(), until, address)
-            return True
 
     def advance(self, fd: int) -> Link | bool:
         """Something arrived: a link once the handshake is done, True to go on waiting, False when it is over."""
@@ -98,6 +96,11 @@ class Arrivals:
         """Close all of them."""
         for fd in list(self.half_open):
             self._drop(fd)
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies; the lock may be held by a thread that is not here."""
+        for half in self.half_open.values():
+            half.sock.close()
 
     def _drop(self, fd: int) -> None:
         with self._lock:

@@ -139,12 +139,14 @@ class Caller:
                 if failed is not None:
                     attempts += 1
                     error, endpoint = failed
-                    if not calls.may_repeat(error.ran, idempotent=connection.idempotent, attempts=attempts):
+                    if isinstance(error, CallTimeout) or not calls.may_repeat(
+                        error.ran, idempotent=connection.idempotent, attempts=attempts
+                    ):
                         raise self._told(error, connection.tag, endpoint) from error
                 known = self.pools.get(peer_id)
                 link = known[1].take() if known is not None and failed is None else None
                 if known is None or link is None:
-                    known, link = self._reach_out(connection.tag, peer_id, deadline)
+                    known, link = self._reach_again(request, failed)
                 try:
                     frame = link.exchange(connection.name, body, buffers, depth, self._patience, deadline)
                     break
@@ -158,6 +160,15 @@ class Caller:
             raise
         known[1].give(link)
         return self._otherwise(connection.tag, known[0], frame)
+
+    def _reach_again(self, request: _Request, failed: _Failed | None) -> tuple[_Known, Link]:
+        """A fresh link; if there is none, an earlier try that may have run is what the caller must be told."""
+        try:
+            return self._reach_out(request.connection.tag, request.peer_id, request.deadline)
+        except HubnetError as error:
+            if failed is None or failed[0].ran == NO:
+                raise
+            raise self._told(failed[0], request.connection.tag, failed[1]) from error
 
     def _reach_out(self, tag: str, peer_id: bytes, deadline: float | None) -> tuple[_Known, Link]:
         """Resolve (from the cache first) and dial; a peer that has restarted is asked for once more."""
@@ -184,11 +195,10 @@ class Caller:
     def _known(self, endpoint: Endpoint) -> _Known:
         with self._lock:
             known = self.pools.get(endpoint.peer_id)
-            if known and known[0].incarnation == endpoint.incarnation:
-                return known
-            if known:
+            same = known is not None and known[0].incarnation == endpoint.incarnation
+            if known and not same:
                 known[1].close()
-            self.pools[endpoint.peer_id] = found = (endpoint, Pool())
+            self.pools[endpoint.peer_id] = found = (endpoint, known[1] if known and same else Pool())
             return found
 
     def forget(self, peer_id: bytes, incarnation: bytes) -> None:
@@ -246,6 +256,12 @@ class Caller:
                 )
             raise error
         raise LocalProtocolError(f"a {frames.KINDS[frame.kind]} frame is no answer")
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies of idle links without a word."""
+        for _, pool in self.pools.values():
+            for link in pool.idle:
+                link.close()
 
     def close(self) -> None:
         """Say goodbye on every idle link."""

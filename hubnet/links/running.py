@@ -51,11 +51,11 @@ def answer_to(
         return protection.pack(frames.FLAG, result.name.encode())
     try:
         data, apart = codec.encode(result)
+        if apart or len(data) >= frames.SMALL:
+            return protection.pack(frames.RESULT, data, buffers=apart)
     except EncodeError as error:
         unsent = EncodeError(f"the result of {connection.tag!r} cannot travel: {error}", ran=YES)
         return protection.pack(frames.RAISED, _described(unsent))
-    if apart or len(data) >= frames.SMALL:
-        return protection.pack(frames.RESULT, data, buffers=apart)
     return protection.small(frames.RESULT, b"", data, 0, 0, 0)
 
 

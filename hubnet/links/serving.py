@@ -12,6 +12,7 @@ The door to this room is small on purpose (start, drain, close): the leader algo
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -121,13 +122,17 @@ class Serving:
             if self._refuse(job.link, calls.LEAVING, "it is draining: call another peer"):
                 self._arm(job.link.fileno)
         with self._lock:
-            while self._admission.running and (left := deadline - time.monotonic()) > 0:
+            while self._unsettled() and (left := deadline - time.monotonic()) > 0:
                 self._settled.wait(left)
-            clean = not self._admission.running
+            clean = not self._unsettled()
             for link in self._links.values():
                 if not link.busy:
                     link.say_bye()
         return clean
+
+    def _unsettled(self) -> bool:
+        """Calls that run, and answers that are still being sent."""
+        return self._admission.running > 0 or any(link.busy for link in self._links.values())
 
     def close(self) -> None:
         """End every link and thread; functions still running keep theirs until they return."""
@@ -144,7 +149,7 @@ class Serving:
         self._epoll.close()
         os.close(self._nudge)
         self._listener.close()
-        self._arrivals.close()
+        self._arrivals.abandon()
         for link in self._links.values():
             link.close()
 
@@ -183,9 +188,9 @@ class Serving:
 
     def _until_next(self) -> float:
         """How long to wait for an event: until the next limit, or for ever. Spare workers retire."""
-        if self._arrivals or self._admission.queued:
-            limits = (self._arrivals.next_limit(), self._admission.next_expiry())
-            return max(0.0, min(limit for limit in limits if limit is not None) - time.monotonic()) + 0.001
+        limits = [limit for limit in (self._arrivals.next_limit(), self._admission.next_expiry()) if limit is not None]
+        if limits:
+            return max(0.0, min(limits) - time.monotonic()) + 0.001
         return _SPARE_AFTER if self._waiting > 1 else -1
 
     def _limits_passed(self) -> bool:
@@ -220,12 +225,17 @@ class Serving:
         try:
             for _ in range(16):
                 sock, address = self._listener.accept()
-                if self._draining or self._closed:
+                if self._closed:
                     sock.close()
-                elif self._arrivals.welcome(sock, str(address[0]) if address else ""):
-                    self._epoll.register(sock.fileno(), _ARMED)
-        except OSError:
-            pass  # nobody else waits, or the listener was closed
+                    continue
+                self._arrivals.welcome(sock, str(address[0]) if address else "")
+                self._epoll.register(sock.fileno(), _ARMED)
+        except BlockingIOError:
+            pass  # nobody else waits
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE} and not self._closed:
+                _log.error("no link can be taken: %s; raise the limit of open files (ulimit -n)", error)
+                time.sleep(0.1)  # the one who waits would be reported again at once
         self._arm(self._listener_fd)
 
     def _arm(self, fd: int) -> None:
@@ -412,21 +422,23 @@ class Serving:
     def _answer(self, link: Link, pieces: list[frames.Buffer]) -> bool:
         """Send an answer; whether the link goes on."""
         try:
-            link.busy = False  # before the send: the caller may answer at once
             link.send(pieces)
         except HubnetError as error:
             _log.debug("could not answer on %r: %s", link, error)
             self._end(link)
             return False
+        link.busy = False  # before the look at `draining`: either drain says goodbye, or we do
         if self._draining:
             with self._lock:
                 if not link.said_bye:
                     link.say_bye()
+                self._settled.notify_all()
         return True
 
     def _end(self, link: Link) -> None:
         with self._lock:
             known = self._links.pop(link.fileno, None) is not None
+            self._settled.notify_all()
         if known:
             link.close()  # which takes it out of the epoll as well
             self._host.ended(link)
