@@ -1,0 +1,124 @@
+"""The compose net as its users meet it: listings, calls and events across two networks, with the two ACL users."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from .conftest import Cluster, eventually
+
+WORKERS = 4
+HUBS = 2
+
+
+def listed(cluster: Cluster, *options: str, where: str = "worker-east") -> dict[str, dict[str, Any]]:
+    """What `hubnet peers` lists there: records by id."""
+    found: dict[str, dict[str, Any]] = json.loads(cluster.exec(where, "hubnet", "peers", "--json", *options))
+    return found
+
+
+def worker_in(cluster: Cluster, group: str) -> tuple[str, dict[str, Any]]:
+    """Id and record of one worker."""
+    cluster_wide = listed(cluster, "--wait", str(WORKERS + HUBS))
+    return next((peer_id, record) for peer_id, record in cluster_wide.items() if record["group"] == group)
+
+
+class Listener:
+    """`hubnet listen` in a container, from the moment its subscription is live."""
+
+    def __init__(self, cluster: Cluster, where: str, *options: str) -> None:
+        command = ["docker", "exec", cluster.container(where), "hubnet", "listen", "frame_done", "--json", *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        self.said = self._process.stderr.readline()
+        assert "listening" in self.said, self.said
+
+    def heard(self) -> list[list[Any]]:
+        """The arguments of what it heard, once it has ended."""
+        out, err = self._process.communicate(timeout=60)
+        assert self._process.returncode == 0, err
+        return [json.loads(line)["args"] for line in out.splitlines()]
+
+
+def test_every_hub_and_worker_is_listed_open_and_reachable_from_either_network(cluster: Cluster) -> None:
+    for where in ("worker-east", "worker-west", "hub-1"):
+        found = listed(cluster, "--wait", str(WORKERS + HUBS), where=where)
+        records = list(found.values())
+        assert sum(record["hub"] for record in records) == HUBS
+        assert sorted(record["group"] for record in records if not record["hub"]) == ["east", "east", "west", "west"]
+        assert {record["state"] for record in records} == {"open"}
+        assert all(record["reachable"] for record in records), [record["reason"] for record in records]
+
+
+@pytest.mark.parametrize("where", ["hub-1", "hub-2"])
+@pytest.mark.parametrize("group", ["east", "west"])
+def test_a_hub_calls_workers_of_both_networks(cluster: Cluster, where: str, group: str) -> None:
+    answer = json.loads(cluster.exec(where, "hubnet", "call", group, "where", "--json"))
+    assert answer["group"] == group
+
+
+@pytest.mark.parametrize("group", ["east", "west"])
+def test_the_tools_shell_calls_workers_of_both_networks(cluster: Cluster, group: str) -> None:
+    command = ["run", "--rm", "-T", "shell", "hubnet", "call", group, "where", "--json"]
+    said = cluster.compose(*command)
+    answer = json.loads(said[said.index("{") :])  # Compose 1.29 says what it creates on the same stream
+    assert answer["group"] == group
+
+
+def test_a_call_to_a_network_without_a_route_ends_unreachable_within_the_limit_and_names_the_address(
+    cluster: Cluster,
+) -> None:
+    peer_id, record = worker_in(cluster, "west")
+    begin = time.monotonic()
+    done = subprocess.run(
+        ["docker", "exec", "-e", "HUBNET_TIMEOUT=3", cluster.container("worker-east"), "hubnet", "call", peer_id, "where"],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    took = time.monotonic() - begin
+    assert done.returncode == 3, done
+    assert f"{record['host']}:{record['port']}" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert took < 15  # 3 s for the dial; the rest is two Pythons that start
+
+
+def test_an_event_of_one_group_is_heard_in_the_other_and_nowhere_it_should_not(cluster: Cluster) -> None:
+    of_west = Listener(cluster, "worker-east", "--group", "west", "--count", "1", "--timeout", "40")
+    of_east = Listener(cluster, "worker-east", "--group", "east", "--count", "1", "--timeout", "40")
+    everywhere = Listener(cluster, "worker-west", "--count", "2", "--timeout", "40")
+    assert cluster.exec("hub-1", "hubnet", "call", "west", "finish", "7") == "7"
+    assert of_west.heard() == [[7]]
+    assert cluster.exec("hub-1", "hubnet", "call", "east", "finish", "8") == "8"
+    assert of_east.heard() == [[8]]  # the first that it heard: 7 never came its way
+    assert everywhere.heard() == [[7], [8]]
+
+
+def test_a_killed_worker_leaves_the_listing_and_a_started_one_comes_back(cluster: Cluster) -> None:
+    victim = cluster.containers("worker-west")[0]
+    cluster.kill(victim)
+    eventually(lambda: len(listed(cluster, "west")) == 1, 30)
+    cluster.start(victim)
+    eventually(lambda: len(listed(cluster, "west")) == 2, 30)
+
+
+def test_the_peers_of_a_killed_hub_move_to_the_other_one_and_stay_listed(cluster: Cluster) -> None:
+    worker_in(cluster, "east")
+    cluster.kill("hub-1")
+    eventually(lambda: sum(record["hub"] for record in listed(cluster).values()) == 1, 30)
+    found = listed(cluster)
+    assert sorted(record["group"] for record in found.values() if not record["hub"]) == ["east", "east", "west", "west"]
+    assert json.loads(cluster.exec("hub-2", "hubnet", "call", "east", "where", "--json"))["group"] == "east"
+
+
+def test_redis_restarts_and_the_register_is_whole_again(cluster: Cluster) -> None:
+    cluster.restart("redis")
+    eventually(cluster.healthy, 60, 0.2)
+    eventually(lambda: len(listed(cluster)) == WORKERS + HUBS, 30)
+
+
+def test_redis_refused_nothing_that_a_hub_or_a_worker_asked(cluster: Cluster) -> None:
+    entries = cluster.redis().acl_log()
+    assert entries == [], entries

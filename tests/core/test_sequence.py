@@ -1,0 +1,86 @@
+"""Numbers: every event of a publisher is delivered, lost or repeated, and counted once as that."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hubnet.core import sequence
+from hubnet.core.sequence import Arrival, Sequence
+
+HER, HIS = b"her process", b"his process"
+
+
+def test_the_first_envelope_sets_the_mark():
+    assert Sequence().arrive(HER, b"c", 1000, 5) == Arrival(0, 0)
+
+
+def test_a_hole_is_counted_exactly():
+    numbers = Sequence()
+    numbers.arrive(HER, b"c", 0, 5)
+    assert numbers.arrive(HER, b"c", 8, 2) == Arrival(3, 0)
+    assert numbers.arrive(HER, b"c", 10, 1) == Arrival(0, 0)
+
+
+def test_what_came_before_is_repeated_wholly_or_in_part():
+    numbers = Sequence()
+    numbers.arrive(HER, b"c", 0, 5)
+    assert numbers.arrive(HER, b"c", 0, 5) == Arrival(0, 5)
+    assert numbers.arrive(HER, b"c", 3, 4) == Arrival(0, 2)
+    assert numbers.arrive(HER, b"c", 1, 2) == Arrival(0, 2)
+    assert numbers.arrive(HER, b"c", 7, 1) == Arrival(0, 0)
+
+
+def test_a_mark_shows_a_lost_tail_once():
+    numbers = Sequence()
+    numbers.arrive(HER, b"c", 0, 5)
+    assert numbers.arrive(HER, b"c", 5, 0) == Arrival(0, 0)
+    assert numbers.arrive(HER, b"c", 9, 0) == Arrival(4, 0)
+    assert numbers.arrive(HER, b"c", 9, 0) == Arrival(0, 0)
+    assert numbers.arrive(HER, b"c", 9, 1) == Arrival(0, 0)
+
+
+def test_publishers_and_channels_count_for_themselves():
+    numbers = Sequence()
+    numbers.arrive(HER, b"c", 0, 5)
+    assert numbers.arrive(HIS, b"c", 3, 1) == Arrival(0, 0)
+    assert numbers.arrive(HER, b"d", 9, 1) == Arrival(0, 0)
+    assert numbers.arrive(HER, b"c", 5, 1) == Arrival(0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.booleans()), max_size=30))
+def test_what_was_sent_is_delivered_or_lost_and_copies_are_repeated(history):
+    """In order, some envelopes dropped and some twice, then a mark: the sum is exact."""
+    numbers = Sequence()
+    numbers.arrive(HER, b"c", 0, 0)
+    at = delivered = lost = repeated = copies = 0
+    for count, dropped, twice in history:
+        for _ in range(0 if dropped else 1 + twice):
+            arrival = numbers.arrive(HER, b"c", at, count)
+            lost += arrival.lost
+            repeated += arrival.repeated
+            delivered += count - arrival.repeated
+        copies += count if twice and not dropped else 0
+        at += count
+    lost += numbers.arrive(HER, b"c", at, 0).lost
+    assert delivered + lost == at
+    assert repeated == copies
+
+
+def test_publishers_that_went_are_forgotten_one_by_one(monkeypatch):
+    monkeypatch.setattr(sequence, "_REMEMBERED", 3)
+    numbers = Sequence()
+    for publisher in (b"1", b"2", b"3", b"4"):
+        numbers.arrive(publisher, b"c", 0, 1)
+    assert len(numbers._next) == 3
+    assert numbers.arrive(b"4", b"c", 2, 1) == Arrival(1, 0)
+
+
+def test_a_publisher_that_still_talks_is_not_the_one_that_is_forgotten(monkeypatch):
+    monkeypatch.setattr(sequence, "_REMEMBERED", 3)
+    numbers = Sequence()
+    numbers.arrive(b"old and busy", b"c", 0, 1)
+    for number in range(1, 6):
+        numbers.arrive(b"short-lived %d" % number, b"c", 0, 1)
+        numbers.arrive(b"old and busy", b"c", number, 1)
+    assert numbers.arrive(b"old and busy", b"c", 8, 1) == Arrival(2, 0)

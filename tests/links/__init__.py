@@ -1,0 +1,1 @@
+"""Links on loopback: real sockets, no register, no Redis."""

@@ -1,0 +1,1 @@
+"""The register on a real server."""

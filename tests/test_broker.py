@@ -1,0 +1,447 @@
+"""Where Redis is, and the embedded server: private, and dead when its owner is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from tests import requirements_
+
+from hubnet import runtime
+from hubnet.broker import Broker, EmbeddedServer, answers, find_server
+from hubnet.environment import Settings
+from hubnet.errors import BrokerUnavailable, ConfigError
+
+eventually = requirements_.eventually
+HIDDEN = "hidden-word-42"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runtime directory for this test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return runtime.directory()
+
+
+@pytest.fixture
+def server(place: Path) -> Iterator[EmbeddedServer]:
+    one = EmbeddedServer(requirements_.server_binary())
+    yield one
+    one.close()
+
+
+def command_lines() -> dict[int, bytes]:
+    """What `ps` sees of every process."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found[int(path.parent.name)] = path.read_bytes()
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+def servers_below(place: Path) -> set[int]:
+    """Server processes whose files are in this runtime directory, without their shells."""
+    folder = f"{place}/server-".encode()
+    return {pid for pid, line in command_lines().items() if folder in line and not line.startswith(b"/bin/sh")} | {
+        pid for pid in command_lines() if _works_in(pid, f"{place}/server-")
+    }
+
+
+def _works_in(pid: int, folder: str) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").startswith(folder)
+    except OSError:
+        return False
+
+
+# -- the embedded server ---------------------------------------------------------------------------------------------
+
+
+def test_it_takes_its_password_and_nothing_without_it(server):
+    assert answers(server.url)
+    where = urlsplit(server.url)
+    assert len(where.password) >= 32
+    with redis.Redis(port=where.port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    assert not answers(f"redis://:wrong@127.0.0.1:{where.port}/0")
+
+
+def test_it_listens_on_loopback_alone(server):
+    with redis.Redis.from_url(server.url) as client:
+        assert client.config_get("bind")["bind"] == "127.0.0.1"
+        assert client.config_get("protected-mode")["protected-mode"] == "yes"
+
+
+def test_it_keeps_nothing_on_disk(server):
+    with redis.Redis.from_url(server.url) as client:
+        assert client.config_get("save")["save"] == ""
+        assert client.config_get("appendonly")["appendonly"] == "no"
+
+
+def test_its_files_are_this_users_alone(server, place):
+    (folder,) = place.glob("server-*")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes["server.conf"] == 0o600
+    assert not any(mode & 0o077 for mode in modes.values())
+
+
+def test_its_password_is_in_no_command_line_nor_environment(server, place):
+    password = urlsplit(server.url).password.encode()
+    assert not any(password in line for line in command_lines().values())
+    for pid in servers_below(place):
+        assert password not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_two_servers_have_two_ports_and_passwords(server):
+    other = EmbeddedServer(requirements_.server_binary())
+    try:
+        assert urlsplit(server.url).port != urlsplit(other.url).port
+        assert urlsplit(server.url).password != urlsplit(other.url).password
+    finally:
+        other.close()
+
+
+def test_closing_ends_it_and_removes_its_files(place):
+    one = EmbeddedServer(requirements_.server_binary())
+    one.close()
+    assert not answers(one.url)
+    assert not servers_below(place)
+    assert not list(place.glob("server-*"))
+    one.close()
+
+
+def test_a_signal_to_our_terminal_does_not_reach_it(server, place):
+    (pid,) = servers_below(place)
+    assert os.getsid(pid) != os.getsid(0)
+
+
+@pytest.mark.xfail(run=False, reason="bug: takes 50 s: the shell outlives a server that failed at once")
+def test_a_server_that_does_not_start_is_told_at_once(place):
+    with pytest.raises(BrokerUnavailable, match="did not start"):
+        EmbeddedServer("/bin/false")
+    assert not list(place.glob("server-*"))
+
+
+@pytest.mark.xfail(run=False, reason="bug: paths in server.conf are not quoted; fails after 50 s")
+def test_a_runtime_directory_with_blanks_will_do(tmp_path, monkeypatch):
+    (tmp_path / "a b").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a b"))
+    one = EmbeddedServer(requirements_.server_binary())
+    one.close()
+
+
+# -- its end ---------------------------------------------------------------------------------------------------------
+
+OWNER = """
+import os, subprocess, sys, tempfile, threading, time
+tempfile.tempdir = sys.argv[1]
+from hubnet.broker import EmbeddedServer
+def start():
+    global server
+    server = EmbeddedServer(sys.argv[2])
+{start}
+child = 0
+{more}
+print(server.url, child, flush=True)
+sys.stdin.read()
+"""
+START = "start()"
+IN_A_THREAD = "thread = threading.Thread(target=start); thread.start(); thread.join()"
+FORK = """
+child = os.fork()
+if child == 0:
+    while True:
+        time.sleep(60)
+"""
+SUBPROCESS = "child = subprocess.Popen(['sleep', '60']).pid"
+KEEPS_ALL = "child = subprocess.Popen(['sleep', '60'], close_fds=False).pid"
+
+
+def owner_of_a_server(place: Path, start: str, more: str) -> tuple[subprocess.Popen[str], str, int]:
+    code = OWNER.format(start=start, more=more)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(place.parent), requirements_.server_binary()],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    url, child = process.stdout.readline().split()
+    return process, url, int(child)
+
+
+@pytest.mark.parametrize("start", [START, IN_A_THREAD], ids=["", "started by a thread that ended"])
+@pytest.mark.parametrize(
+    "more", ["", FORK, SUBPROCESS, KEEPS_ALL], ids=["alone", "forked child", "subprocess", "subprocess that keeps files"]
+)
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None], ids=["killed", "terminated", "exits"])
+def test_it_dies_with_its_owner_whoever_else_lives_on(place, start, more, end):
+    process, url, child = owner_of_a_server(place, start, more)
+    try:
+        assert answers(url)
+        assert servers_below(place)
+        if end is None:
+            process.stdin.close()
+        else:
+            process.send_signal(end)
+        process.wait(20)
+        if child:
+            os.kill(child, 0)  # lives on
+        eventually(lambda: not answers(url) and not servers_below(place))
+        eventually(lambda: not list(place.glob("server-*")))
+    finally:
+        if child:
+            os.kill(child, signal.SIGKILL)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_a_forked_child_that_ends_does_not_take_it_along(server):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    with redis.Redis.from_url(server.url) as client:
+        assert client.ping()
+
+
+def in_a_forked_child(check: Callable[[], bool]) -> bool:
+    """Whether it is true over there."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if check() else 1)
+        except BaseException:
+            os._exit(2)
+    return os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.xfail(reason="bug: os.close under a living file object: its end closes whatever got that number meanwhile")
+def test_letting_go_in_a_forked_child_closes_no_file_of_its_own_later(place):
+    one = EmbeddedServer(requirements_.server_binary())
+
+    def check() -> bool:
+        mine = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+        one._process.stdin = None  # what the end of the child's interpreter does
+        return all(os.fstat(fd) for fd in mine)
+
+    try:
+        assert in_a_forked_child(check)
+    finally:
+        one.close()
+
+
+# -- finding it ------------------------------------------------------------------------------------------------------
+
+
+def broker(hub: bool = True, **more: object) -> Broker:
+    return Broker(Settings(is_hub=hub, redis_server=requirements_.server_binary(), **more))
+
+
+def test_the_first_hub_runs_it_and_others_find_it(place):
+    first, second, worker = broker(), broker(), broker(hub=False)
+    try:
+        url = first.url()
+        assert first.url() == second.url() == worker.url() == url
+        assert len(servers_below(place)) == 1
+        assert stat.S_IMODE((place / "broker.json").stat().st_mode) == 0o600
+    finally:
+        for one in (worker, second, first):
+            one.close()
+    assert not servers_below(place)
+
+
+def test_a_worker_without_a_hub_is_told_what_to_start(place):
+    with pytest.raises(BrokerUnavailable, match="hubnet hub"):
+        Broker(Settings()).url()
+
+
+@pytest.mark.parametrize("said", [{"url": "redis://:x@127.0.0.1:1/0"}, None])
+def test_an_address_where_nobody_takes_the_password_is_not_believed(place, said):
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        runtime.write("broker.json", said or {"url": f"redis://:x@127.0.0.1:{stranger.getsockname()[1]}/0"})
+        with pytest.raises(BrokerUnavailable):
+            Broker(Settings()).url()
+        one = broker()
+        try:
+            assert answers(one.url())
+        finally:
+            one.close()
+
+
+def test_a_server_that_died_is_started_anew_and_found_again(place):
+    hub, worker = broker(), broker(hub=False)
+    try:
+        first = worker_url = hub.url()
+        assert worker.url() == worker_url
+        for pid in servers_below(place):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not answers(first))
+        with pytest.raises(BrokerUnavailable):
+            worker.url()
+        again = hub.url()
+        assert answers(again)
+        assert worker.url() == again
+        assert len(list(place.glob("server-*"))) == 1
+    finally:
+        hub.close()
+
+
+RACER = """
+import sys, tempfile, time
+tempfile.tempdir = sys.argv[1]
+from hubnet.broker import Broker
+from hubnet.environment import Settings
+from hubnet.errors import BrokerUnavailable
+broker = Broker(Settings(is_hub=True, redis_server=sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.readline()
+end = time.monotonic() + 20
+while True:
+    try:
+        url = broker.url()
+        break
+    except BrokerUnavailable:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+print(url, flush=True)
+sys.stdin.readline()
+print(broker.url(), flush=True)
+sys.stdin.read()
+"""
+
+
+class Racer:
+    """A hub process that wants a broker when told."""
+
+    def __init__(self, place: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", RACER, str(place.parent), requirements_.server_binary()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.pid = self._process.pid
+
+    def hear(self) -> str:
+        return self._process.stdout.readline().strip()
+
+    def go(self) -> None:
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(20)
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+def test_hubs_that_start_at_once_share_exactly_one_server_and_another_takes_over(place):
+    racers = [Racer(place) for _ in range(4)]
+    try:
+        assert [racer.hear() for racer in racers] == ["ready"] * 4
+        for racer in racers:
+            racer.go()
+        urls = {racer.hear() for racer in racers}
+        assert len(urls) == 1
+        assert len(servers_below(place)) == 1
+        (url,) = urls
+        owner = next(racer for racer in racers if racer.pid == json.loads((place / "broker.json").read_text())["pid"])
+        owner.kill()
+        eventually(lambda: not answers(url))
+        (heir, *_) = (racer for racer in racers if racer is not owner)
+        heir.go()
+        again = heir.hear()
+        assert again != url
+        assert answers(again)
+        eventually(lambda: len(servers_below(place)) == 1)
+    finally:
+        for racer in racers:
+            racer.kill()
+    eventually(lambda: not servers_below(place))
+
+
+# -- connections and words -------------------------------------------------------------------------------------------
+
+
+def test_an_opened_socket_is_authenticated_and_speaks_resp2(server):
+    sock, owner = Broker(Settings(redis_url=server.url)).open()
+    sock.sendall(b"*1\r\n$4\r\nPING\r\n*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$4\r\nsave\r\n")
+    got = b""
+    while len(got) < 30:
+        got += sock.recv(100)
+    assert got == b"+PONG\r\n*2\r\n$4\r\nsave\r\n$0\r\n\r\n"
+    assert sock.gettimeout() is None
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    owner.disconnect()
+
+
+@pytest.mark.parametrize("url", [f"redis://:{HIDDEN}@127.0.0.1:1/0", f"redis://u:{HIDDEN}@127.0.0.1:1"])
+def test_out_of_reach_is_told_with_the_variable_and_without_the_password(url):
+    with pytest.raises(BrokerUnavailable, match="HUBNET_REDIS_URL") as caught:
+        Broker(Settings(redis_url=url)).open()
+    assert HIDDEN not in str(caught.value)
+
+
+def test_a_wrong_password_is_told_without_it(server):
+    url = f"redis://:{HIDDEN}@127.0.0.1:{urlsplit(server.url).port}/0"
+    with pytest.raises(BrokerUnavailable) as caught:
+        Broker(Settings(redis_url=url)).open()
+    assert HIDDEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:1/0", "redis://h:1/0"),
+        (f"redis://:{HIDDEN}@h", "redis://***@h"),
+        (f"rediss://u:{HIDDEN}@h:1/0", "rediss://***@h:1/0"),
+        ("", "the embedded server"),
+        pytest.param(f"redis://:a@{HIDDEN}@h", "redis://***@h", marks=pytest.mark.xfail(reason="bug: shows what follows an @")),
+        pytest.param(f"redis://:a/{HIDDEN}@h", "redis://***@h", marks=pytest.mark.xfail(reason="bug: shows it all at a /")),
+    ],
+)  # fmt: skip
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert Broker(Settings(redis_url=url)).shown == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("", True), ("redis://127.0.0.1:1", True), ("redis://localhost", True), ("redis://[::1]:1", True),
+        ("unix:///run/redis.sock", True), ("redis://10.0.0.1", False), ("redis://redis", False),
+        pytest.param("redis://localhost.farm.example", False, marks=pytest.mark.xfail(reason="bug: startswith")),
+        pytest.param("redis://127.farm.example", False, marks=pytest.mark.xfail(reason="bug: startswith")),
+        pytest.param("redis://[::1234:5]", False, marks=pytest.mark.xfail(reason="bug: startswith")),
+    ],
+)  # fmt: skip
+def test_peers_stay_on_loopback_beside_a_local_redis_only(url, local):
+    assert Broker(Settings(redis_url=url)).local is local
+
+
+def test_no_route_is_told_with_the_variable():
+    with pytest.raises(BrokerUnavailable, match="HUBNET_REDIS_URL"):
+        Broker(Settings(redis_url="redis://no-such-host.invalid")).route()
+
+
+def test_the_wished_program_is_taken_or_refused_by_name(monkeypatch):
+    assert find_server("/bin/sh") == "/bin/sh"
+    with pytest.raises(ConfigError, match="HUBNET_REDIS_SERVER.*no-such-program"):
+        find_server("no-such-program")
+
+
+def test_where_no_server_is_installed_the_text_says_what_to_do(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("hubnet.broker._WHEELS", {})
+    with pytest.raises(ConfigError, match=r"HUBNET_REDIS_URL.*hubnet\[embedded\]"):
+        find_server()
