@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -193,36 +192,19 @@ def serve(main_thread: bool = False) -> None:
     Raises:
         ConfigError: a setting is wrong.
     """
-    import signal
-
+    from hubnet import stopping
     from hubnet.links.running import MainThread
 
     peer = peer_room.Peer()
-    runner = MainThread() if main_thread else None
     parts = peer.ready()
-    if runner:
+    runner = MainThread()
+    if main_thread:
         parts.invoke = runner.invoke
     peer.open_now()
-    stopped = threading.Event()
 
-    def stop(*_: object) -> None:
-        stopped.set()
-        if runner:  # the calls that were accepted still need this thread
-            threading.Thread(target=finish, args=(runner,), name="hubnet-stop", daemon=True).start()
-
-    def finish(runner: MainThread) -> None:
-        peer.stop()
+    def finish() -> None:
+        peer.stop()  # the calls that were accepted may still need this thread: it goes on until they have ended
         runner.stop()
 
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        if runner:
-            runner.loop()
-        else:
-            stopped.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        peer.stop()
+    with stopping.signals(finish, runner.wake):
+        runner.loop()

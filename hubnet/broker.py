@@ -164,7 +164,8 @@ class Broker:
     @property
     def shown(self) -> str:
         """The URL without its password."""
-        return re.sub(r"//[^@/]*@", "//***@", self._settings.redis_url) or "the embedded server"
+        url = re.sub(r"//.*@", "//***@", self._settings.redis_url)  # greedily: a password may hold "/" or "@"
+        return re.sub(r"(?i)(password=)[^&]*", r"\1***", url) or "the embedded server"
 
     def route(self) -> str:
         """The source address of the route to Redis.

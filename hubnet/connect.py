@@ -7,7 +7,7 @@ import os
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from hubnet import peer as peers
 from hubnet.core.connections import Connection, path_tag
@@ -15,18 +15,31 @@ from hubnet.core.flags import Flag
 from hubnet.core.targets import seconds
 from hubnet.errors import ConfigError
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Parameters = ParamSpec("Parameters")
+Result_co = TypeVar("Result_co", covariant=True)
 _TAKEN = ("peer", "timeout", "time_out")
 
 
+class Connected(Protocol[Parameters, Result_co]):
+    """A function as ``connect`` returns it: itself, and with ``peer=`` the same function over there."""
+
+    connection: Connection
+
+    @overload
+    def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result_co: ...
+
+    @overload
+    def __call__(self, *args: Any, peer: Any, timeout: float | None = None, **kwargs: Any) -> Result_co: ...
+
+
 @overload
-def connect(tag: Function) -> Function: ...
+def connect(tag: Callable[Parameters, Result_co]) -> Connected[Parameters, Result_co]: ...
 
 
 @overload
 def connect(
     tag: str | None = None, *, idempotent: bool = False, limit: int | None = None
-) -> Callable[[Function], Function]: ...
+) -> Callable[[Callable[Parameters, Result_co]], Connected[Parameters, Result_co]]: ...
 
 
 def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = None) -> Any:
@@ -53,7 +66,7 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigError(f"connect(limit=…) takes a whole number from 1, or None, not {limit!r:.100}")
 
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[..., Any]) -> Any:
         _check(function)
         name, aliases = _names(function, tag)
         connection = Connection(name, function, idempotent=bool(idempotent), limit=limit, aliases=aliases)
@@ -64,7 +77,9 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
     return decorate
 
 
-def callable_connection(function: Function, connection: Connection) -> Function:
+def callable_connection(
+    function: Callable[Parameters, Result_co], connection: Connection
+) -> Connected[Parameters, Result_co]:
     """The function as its users call it."""
 
     @functools.wraps(function)
@@ -79,11 +94,11 @@ def callable_connection(function: Function, connection: Connection) -> Function:
         if kwargs:
             for name in _TAKEN:
                 kwargs.pop(name, None)
-        result = function(*args, **kwargs)
+        result: Any = function(*args, **kwargs)
         return peers.Peer().answered_here(connection, result) if type(result) is Flag else result
 
     call.connection = connection  # type: ignore[attr-defined]
-    return call  # type: ignore[return-value]
+    return cast("Connected[Parameters, Result_co]", call)
 
 
 def _check(function: Any) -> None:

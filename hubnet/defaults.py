@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from hubnet import peer as peers
-from hubnet.connect import callable_connection
+from hubnet.connect import Connected, callable_connection
 from hubnet.core.connections import Connection, path_tag, untagged
 from hubnet.core.flags import INVALID_CONNECTION, NULL, NULL_RESPONSE
 from hubnet.errors import InvalidConnection
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
-def _builtin(function: Function) -> Function:
+def _builtin(function: Callable[Parameters, Result]) -> Connected[Parameters, Result]:
     connection = Connection(
         path_tag("hubnet", function.__name__), function, idempotent=True, counted=False, builtin=True
     )

@@ -111,8 +111,7 @@ class Home:
     def start(self) -> None:
         """Register, and stay so; a hub does it itself."""
         if self._hub:
-            self._hub.start()
-            self.registered.set()
+            self._hub.start(self.registered)
             return
         self._thread = threading.Thread(target=self._run, name="hubnet-home", daemon=True)
         self._thread.start()
@@ -170,7 +169,7 @@ class Home:
                 os.eventfd_read(self._wake)  # an announcement: the registration to come tells all
 
     def _complain(self, text: str) -> None:
-        if text != self.trouble:
+        if text != self.trouble and not self._stopping:
             _log.warning("not registered: %s", text)
         self.trouble = text
 
@@ -222,10 +221,11 @@ class Home:
             due = time.monotonic() + every
         self._ask_over(link, LEAVE, self._own_id, self._incarnation.hex())
 
-    def _ask_over(self, link: Link, tag: str, *args: Any) -> Any:
-        """One exchange on the home link."""
+    def _ask_over(self, link: Link, tag: str, *args: Any, deadline: float = float("inf")) -> Any:
+        """One exchange on a link of our own."""
         body, buffers = codec.encode_arguments(args, {})
-        frame = link.exchange(tag.encode(), body, buffers, 0, 0, time.monotonic() + _ANSWER_LIMIT)
+        limit = min(deadline, time.monotonic() + _ANSWER_LIMIT)
+        frame = link.exchange(tag.encode(), body, buffers, 0, 0, limit)
         if frame.kind == frames.RAISED:
             where = Endpoint(b"", b"", "the hub", 0, {})
             try:
@@ -274,7 +274,7 @@ class Home:
         assert self.caller is not None
         link, incarnation = self.caller.visit(host, port, deadline)
         try:
-            said = self._ask_over(link, "hubnet:who")
+            said = self._ask_over(link, "hubnet:who", deadline=deadline)
         finally:
             link.say_bye()
             link.close()

@@ -16,7 +16,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from hubnet import machine
 from hubnet.bus.publisher import Publisher
+from hubnet.colleagues import LOOK, Colleagues
 from hubnet.core import membership
 from hubnet.core.channels import Names
 from hubnet.core.connections import Connection
@@ -37,13 +39,12 @@ from hubnet.links.dial import Dialler, Unreachable
 from hubnet.links.link import Link
 from hubnet.registry import Registry, Snapshot
 
-REGISTER, RENEW, LEAVE, RESOLVE, LIST, LOOK = (
+REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
     "hubnet:register",
     "hubnet:renew",
     "hubnet:leave",
     "hubnet:resolve",
     "hubnet:list",
-    "hubnet:look",
 )
 _DIAL_BACK = 2.0
 _PRESENCE_EVERY = 0.1
@@ -96,7 +97,10 @@ class Hub:
         self._wake = threading.Event()
         self._stopping = False
         self._announced = True
+        self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
+        self._registered = threading.Event()
+        self.colleagues: Colleagues | None = None
 
     def connections(self) -> list[Connection]:
         """What peers call on a hub."""
@@ -106,8 +110,9 @@ class Hub:
         }  # fmt: skip
         return [Connection(tag, function, counted=False, builtin=True) for tag, function in doors.items()]
 
-    def start(self) -> None:
-        """Begin to tick; the hub's own record is written by the first tick."""
+    def start(self, registered: threading.Event) -> None:
+        """Begin to tick; the event is set while the register has this hub's own record."""
+        self._registered = registered
         self._thread = threading.Thread(target=self._run, name="hubnet-hub", daemon=True)
         self._thread.start()
 
@@ -217,16 +222,14 @@ class Hub:
         holder = written.holder
         seen, _ = self._look(holder)
         if seen in {Seen.ALIVE, Seen.SILENT}:
-            _log.warning(
-                "%s:%s is held by another living peer of host %s",
-                record["host"],
-                record["port"],
-                holder["hostname"],
+            text = (
+                f"the id {record['host']}:{record['port']} in group {record['group']}, held by pid {holder['pid']} on host "
+                f"{holder['hostname']}, is wanted by pid {record['pid']} on host {record['hostname']} as well"
             )
-            raise ConfigError(
-                f"the id {record['host']}:{record['port']} in group {record['group']} is held by another living peer "
-                f"(host {holder['hostname']}, pid {holder['pid']}): set HUBNET_ADVERTISE or HUBNET_PORT"
-            )
+            _log.warning("refused a peer: %s", text)
+            if self.colleagues and seen is Seen.ALIVE:
+                self.colleagues.warn(peer_id, f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT on one of them")
+            raise ConfigError(f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT")
         self._registry.write(peer_id, record, replaces=holder["incarnation"])
 
     def _look(self, record: Record, limit: float = _DIAL_BACK) -> tuple[Seen, str]:
@@ -262,6 +265,8 @@ class Hub:
         peer_id = str(member.record["id"]).encode()
         for looks in range(1, membership.LOOKS + 1):
             seen, _ = self._look(member.record, membership.LOOK_APART)
+            if seen is Seen.UNANSWERED and looks == membership.LOOKS and self.colleagues:
+                seen = self.colleagues.look(member.record) or seen
             with self._lock:
                 if self._members.get(peer_id) is not member or member.link is not link:
                     return  # it came back, or left
@@ -318,10 +323,12 @@ class Hub:
                     swept = now + random.uniform(0, self._tick)  # noqa: S311 - hubs should not sweep in step
                     self._sweep()
                 healthy = True
+                self._registered.set()
             except BrokerUnavailable as error:
                 if healthy:
                     _log.warning("the register waits: %s", error)
                 healthy, self._announced = False, True
+                self._registered.clear()
             except Exception:
                 _log.exception("the hub could not do its round; it tries again")
             last = now
@@ -378,6 +385,7 @@ class Hub:
     def _sweep(self) -> None:
         """Look at each peer whose lease has ended before anything is said of it."""
         snapshot = self._registry.snapshot()
+        self._note_lonely_loopback(snapshot)
         self._suspects &= set(snapshot.silent_for)
         for peer_id, silent_for in snapshot.silent_for.items():
             record = snapshot.records.get(peer_id)
@@ -385,6 +393,20 @@ class Hub:
                 self._looking.add(peer_id)
                 arguments = (peer_id, record, silent_for)
                 threading.Thread(target=self._look_at_silent, args=arguments, name="hubnet-look", daemon=True).start()
+
+    def _note_lonely_loopback(self, snapshot: Snapshot) -> None:
+        """A hub on loopback beside hubs of other machines is a mistake that nobody sees."""
+        own = self._own_record()
+        if self._warned_of_loopback or not machine.is_loopback(own["host"]):
+            return
+        for record in snapshot.records.values():
+            if record["hub"] and record["machine"] != own["machine"]:
+                self._warned_of_loopback = True
+                _log.warning(
+                    "this hub listens on loopback, but there is a hub on host %s: nobody there reaches us; set HUBNET_HOST",
+                    record["hostname"],
+                )
+                return
 
     def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> None:
         try:

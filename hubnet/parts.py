@@ -13,6 +13,7 @@ from hubnet.broker import Broker
 from hubnet.bus.publisher import Publisher
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
+from hubnet.colleagues import WARN, Colleagues, warned
 from hubnet.core import calls, handshake
 from hubnet.core.channels import Names
 from hubnet.core.connections import Connection, Connections
@@ -82,9 +83,12 @@ class Parts:
         )  # fmt: skip
         self.caller = Caller(dialler, self.home.resolve, self.tables.flags, self.counters, reach=reach)
         self.home.caller = self.caller
+        if self.hub:
+            self.hub.colleagues = Colleagues(self.id, self.caller, self.registry)
         self.home.hear_presence_through(self._presence())
         self._builtins = Connections()
         self._builtins.add(Connection("hubnet:who", self._who, counted=False, builtin=True))
+        self._builtins.add(Connection(WARN, warned, counted=False, builtin=True))
         for connection in self.hub.connections() if self.hub else ():
             self._builtins.add(connection)
         self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach)

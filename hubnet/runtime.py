@@ -22,13 +22,17 @@ from hubnet.errors import ConfigError
 _DOCKER_SECRETS = Path("/run/secrets")
 
 
+def _path() -> Path:
+    return Path(tempfile.gettempdir()) / f"hubnet-{os.getuid()}"
+
+
 def directory() -> Path:
     """This user's directory, made if need be.
 
     Raises:
         ConfigError: somebody else made it, it is a link, or others may enter it.
     """
-    path = Path(tempfile.gettempdir()) / f"hubnet-{os.getuid()}"
+    path = _path()
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         seen = path.lstat()
@@ -45,6 +49,8 @@ def directory() -> Path:
 
 def read(name: str) -> dict[str, Any] | None:
     """A file of the private directory, if it was written since this boot; otherwise None."""
+    if not _path().exists():
+        return None  # reading makes nothing
     try:
         descriptor = os.open(directory() / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

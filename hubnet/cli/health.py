@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import click
@@ -38,20 +40,25 @@ def health(port: int | None, timeout: float) -> None:
     if not port:
         raise ConfigError("HUBNET_PORT=0: the system chose the peer's port, unknown here; use --port, or set one")
     host = _EVERYWHERE.get(settings.host, settings.host)
-    _end_at_last(timeout + _LATEST, f"{host}:{port}")
     ask_only(timeout=timeout)
-    seen = hubnet.stats(peer=(host, port), timeout=timeout)
+    with _ends_at_last(timeout + _LATEST, f"{host}:{port}"):
+        seen = hubnet.stats(peer=(host, port), timeout=timeout)
     if not seen.get("registered"):
         say_error(f"{host}:{port} answers, but is not registered: no hub or no Redis yet; its log says more")
         raise SystemExit(FAILED)
     click.echo(f"{host}:{port} is registered")
 
 
-def _end_at_last(seconds: float, where: str) -> None:
-    """Whatever it hangs in."""
+@contextmanager
+def _ends_at_last(limit: float, where: str) -> Iterator[None]:
+    """Whatever it hangs in. Disarmed afterwards: an alarm while Python shuts down would kill it, exit code and all."""
 
     def end(*_: object) -> NoReturn:
         raise CallTimeout(f"{where} did not answer in time")
 
     signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

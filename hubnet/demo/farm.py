@@ -102,7 +102,7 @@ class Farm:
         self._view.moved(worker)
         begin = time.monotonic()
         try:
-            png = render(self._jobs[number], self._renderer, peer=worker.peer)  # type: ignore[call-arg]  # connect adds it
+            png = render(self._jobs[number], self._renderer, peer=worker.peer)  # connect adds it
         except hubnet.RemoteError as error:
             self._view.say(f"frame {number} failed on {worker.name}: {str(error).splitlines()[0]}")
             self._handout.failed(worker.name, str(error))

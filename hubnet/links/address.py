@@ -27,7 +27,7 @@ def resolve(host: str, port: int, deadline: float) -> Resolved:
         try:
             socket.inet_pton(family, host)
             return [(family, (host, port))]
-        except OSError:
+        except (OSError, UnicodeError):
             continue
     answer: list[Resolved | OSError] = []
     done = threading.Event()

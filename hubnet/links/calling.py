@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hubnet.core import calls, codec, frames
-from hubnet.core.connections import Connection
+from hubnet.core.connections import Connection, untagged
 from hubnet.core.flags import INVALID_CONNECTION, Flags
 from hubnet.core.handshake import ANY_INCARNATION, Self, digest_of
 from hubnet.counters import Counters
@@ -224,13 +224,13 @@ class Caller:
         where = f"{endpoint.host}:{endpoint.port}"
         if isinstance(error, CallTimeout):
             return CallTimeout(
-                f"{tag!r} on {where} did not answer before its deadline; it may still be running",
+                f"{untagged(tag)} on {where} did not answer before its deadline; it may still be running",
                 connection=tag, peer=endpoint.peer_id, ran=error.ran,
             )  # fmt: skip
         if error.ran == NO:
             return PeerUnreachable(f"{where}: {error}; the call did not run", connection=tag, peer=endpoint.peer_id)
         return PeerLost(
-            f"lost {where} while it ran {tag!r}: {error}; it may have run",
+            f"lost {where} while it ran {untagged(tag)}: {error}; it may have run",
             connection=tag,
             peer=endpoint.peer_id,
             ran=error.ran,
@@ -281,7 +281,7 @@ def raise_remote(said: dict[str, Any], tag: str, endpoint: Endpoint) -> None:
             original = None  # its type exists over there only; the text says it all
     short = str(said["type"]).removeprefix("builtins.")
     raise RemoteError(
-        f"{tag!r} on {endpoint.host}:{endpoint.port} raised {short}: {said['message']}",
+        f"{untagged(tag)} on {endpoint.host}:{endpoint.port} raised {short}: {said['message']}",
         type_name=said["type"],
         traceback_text=said["traceback"],
         connection=tag,

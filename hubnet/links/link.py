@@ -184,6 +184,8 @@ class Link:
                 view = view[self._sock.send(view) :]
             except OSError as error:
                 self._send_failed(error, deadline)
+            if deadline is not None and view.nbytes and time.monotonic() >= deadline:
+                raise CallTimeout("the deadline passed", ran=NO)
 
     def receive(self, deadline: float | None = None, data: bytes = b"") -> Frame:
         """Read one frame; `data` is what its reader already has of it.
@@ -275,7 +277,7 @@ class Link:
     def _wait_at_most(self, left: float) -> None:
         tick = min(TICK, max(left, 0.001))
         if tick < self._tick or (tick > self._tick and (tick > 2 * self._tick or tick == TICK)):
-            machine.limit_waits(self._sock, tick)
+            machine.limit_waits(self._sock, tick, tick)
             self._tick = tick
 
     def _stalled(self, deadline: float | None, ran: str) -> None:

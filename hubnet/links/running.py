@@ -111,6 +111,14 @@ class MainThread:
         while (work := self._queue.get()) is not None:
             work()
 
+    def wake(self) -> None:
+        """Make the loop go round once, so that the main thread runs its signal handlers."""
+        self._queue.put(_nothing)
+
     def stop(self) -> None:
         """End the loop."""
         self._queue.put(None)
+
+
+def _nothing() -> None:
+    """Work of no kind."""

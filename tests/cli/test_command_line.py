@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -34,15 +35,16 @@ def test_the_help_imports_neither_redis_nor_rich_tables_nor_any_command(net: Net
     assert done.returncode == 0, done.stderr
 
 
-def test_the_help_comes_at_once(net: Net) -> None:
+def test_the_help_costs_little(net: Net) -> None:
     net.cli("--help")  # compiles what was not compiled yet
     took = []
     for _ in range(3):
-        begin = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         net.cli("--help")
-        took.append(time.monotonic() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
-    assert min(took) < 0.6  # 0.2 s on an idle machine; other tests may share it
+    assert min(took) < 0.6  # of a core: 0.17 s alone; a busy machine makes it dearer, by caches and clocks
 
 
 def test_a_command_that_does_not_exist_is_a_usage_error(net: Net) -> None:

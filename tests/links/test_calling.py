@@ -242,7 +242,7 @@ def test_the_deadline_goes_down_to_nested_calls(ends: Ends) -> None:
     other.serve(outer)
     third.serve(inner)
     begin = time.monotonic()
-    with pytest.raises(CallTimeout):
+    with pytest.raises((CallTimeout, RemoteError)):  # whoever wakes first: both have the same deadline
         one.call(other, "outer", timeout=0.5)
     deadline = soon(1.5)
     while not seen and time.monotonic() < deadline:

@@ -1,0 +1,50 @@
+"""What a hub asks of others: another hub's look at a silent peer, and a word to a peer that is in the way."""
+
+from __future__ import annotations
+
+import logging
+
+from hubnet.core.connections import Connection
+from hubnet.core.membership import Record, Seen
+from hubnet.errors import HubnetError
+from hubnet.links.calling import Caller
+from hubnet.registry import Registry
+
+LOOK, WARN = "hubnet:look", "hubnet:warn"
+_LIMIT = 1.5
+_log = logging.getLogger("hubnet")
+
+
+class Colleagues:
+    """The other peers, as one hub speaks to them."""
+
+    def __init__(self, own_id: bytes, caller: Caller, registry: Registry) -> None:
+        self._own_id = own_id
+        self._caller = caller
+        self._registry = registry
+
+    def look(self, record: Record) -> Seen | None:
+        """What the first other hub that answers sees of a peer, or None: a network may be cut between it and us alone."""
+        for hub in self._registry.hubs():
+            if hub.peer_id != self._own_id:
+                try:
+                    return Seen[self._caller.call(_to(LOOK), hub.peer_id, (record,), {}, _LIMIT)]
+                except (HubnetError, KeyError) as error:
+                    _log.debug("hub %s:%s could not look: %s", hub.host, hub.port, error)
+        return None
+
+    def warn(self, peer_id: bytes, text: str) -> None:
+        """Have a peer put something into its log."""
+        try:
+            self._caller.call(_to(WARN), peer_id, (text,), {}, _LIMIT)
+        except HubnetError as error:
+            _log.debug("could not warn a peer: %s", error)
+
+
+def warned(text: str) -> None:
+    """The door of WARN, on every peer."""
+    _log.warning("a hub says: %s", text)
+
+
+def _to(tag: str) -> Connection:
+    return Connection(tag, warned, idempotent=True)

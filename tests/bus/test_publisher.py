@@ -1,0 +1,225 @@
+"""Publishing: batches, order, the outbox, and Redis going away."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from hubnet.core.envelopes import Opener
+
+from .conftest import NAMES, RING, Server, Wires, eventually
+
+
+def test_what_is_published_is_heard_in_its_order(wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    for number in range(5000):
+        one.publish("done", b"%d" % number)
+    eventually(lambda: len(heard) == 5000)
+    assert heard == [b"%d" % number for number in range(5000)]
+
+
+def test_events_that_wait_travel_together(wires: Wires) -> None:
+    one = wires()
+    raw = wires.server.client().pubsub()
+    channel = NAMES.event("render", "done")
+    raw.subscribe(channel)
+    raw.get_message(timeout=5)
+    for number in range(3000):
+        one.publish("done", b"%d" % number)
+    opener, sizes = Opener(RING), []
+    while sum(sizes) < 3000:
+        message = raw.get_message(timeout=5)
+        assert message is not None
+        envelope = opener.open(channel.encode(), message["data"])
+        assert envelope.first == sum(sizes)
+        sizes.append(envelope.size)
+        assert len(message["data"]) < (64 << 10) + 40 * envelope.size
+    raw.close()
+    assert len(sizes) < 300
+
+
+def test_a_hundred_thousand_small_events_are_all_heard(wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    for number in range(100_000):
+        one.publish("done", number.to_bytes(4, "big"))
+    eventually(lambda: len(heard) == 100_000, 40)
+    assert heard == [number.to_bytes(4, "big") for number in range(100_000)]
+    assert other.counted("events.lost") == other.counted("events.dropped_queue") == 0
+    eventually(lambda: one.counted("events.published") == 100_000)
+
+
+def test_threads_publish_at_once_and_each_keeps_its_order(wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+
+    def publish(thread: int) -> None:
+        for number in range(2000):
+            one.publish("done", b"%d %d" % (thread, number))
+
+    threads = [threading.Thread(target=publish, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(heard) == 8000)
+    for number in range(4):
+        mine = [int(body.split()[1]) for body in heard if body.startswith(b"%d " % number)]
+        assert mine == list(range(2000))
+
+
+def test_channels_are_numbered_each_by_itself(wires: Wires) -> None:
+    one, other = wires(), wires()
+    first, second = other.hear("first"), other.hear("second")
+    for number in range(500):
+        one.publish("first" if number % 3 else "second", b"%d" % number)
+    eventually(lambda: len(first) + len(second) == 500)
+    assert other.counted("events.lost") == 0
+
+
+def test_publishing_never_waits_while_redis_is_away(server: Server, wires: Wires) -> None:
+    one = wires()
+    server.kill()
+    begin = time.monotonic()
+    for _ in range(10_000):
+        one.publish("done", b"x")
+    assert time.monotonic() - begin < 1
+    assert one.publisher.waiting == 10_000
+
+
+def test_an_outbox_that_is_full_drops_the_oldest_and_the_hole_is_counted_at_both_ends(server: Server, wires: Wires) -> None:
+    one, other = wires(outbox=(1 << 20, 100)), wires()
+    heard = other.hear("done")
+    one.publish("done", b"first")
+    eventually(lambda: heard == [b"first"])
+    eventually(lambda: one.counted("events.published") == 1)
+    server.kill()
+    for number in range(1000):
+        one.publish("done", b"%d" % number)
+    dropped = one.counted("events.dropped_outbox")
+    server.start()
+
+    eventually(lambda: heard[-1:] == [b"999"] or one.publisher.waiting == 0, 20)
+    eventually(lambda: other.subscriber.is_live(heard.subscription), 20)
+    one.publish("done", b"last")
+    eventually(lambda: heard[-1:] == [b"last"], 20)
+    assert dropped == one.counted("events.dropped_outbox") >= 900
+    assert other.counted("events.lost") == 1002 - len(heard)
+    assert heard[1:-1] == [b"%d" % number for number in range(1000 - (len(heard) - 2), 1000)]
+
+
+def test_the_gap_a_subscriber_counts_is_what_the_outbox_dropped(server: Server, wires: Wires) -> None:
+    """Redis hangs, so the subscriber stays subscribed: the outbox alone loses anything."""
+    one, other = wires(outbox=(1 << 20, 100)), wires()
+    heard = other.hear("done")
+    one.publish("done", b"first")
+    eventually(lambda: heard == [b"first"])
+    server.pause()
+    filler = bytes(1000)
+    for number in range(20_000):
+        one.publish("done", b"%d " % number + filler)
+    eventually(lambda: one.counted("events.dropped_outbox") > 1000)
+    server.go_on()
+
+    eventually(lambda: bool(heard) and heard[-1].startswith(b"19999 "), 20)
+    dropped = one.counted("events.dropped_outbox")
+    assert len(heard) == 20_001 - dropped
+    assert other.counted("events.lost") == dropped
+
+
+def test_the_outbox_is_bounded_by_bytes_as_well(server: Server, wires: Wires) -> None:
+    one = wires(outbox=(100_000, 1_000_000))
+    server.kill()
+    for _ in range(1000):
+        one.publish("done", bytes(1000))
+    assert one.publisher.waiting <= 100
+    assert one.counted("events.dropped_outbox") >= 900
+
+
+def test_after_a_restart_of_redis_events_go_on_and_nothing_comes_twice(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    sent = 0
+    for _ in range(3):
+        for _ in range(200):
+            one.publish("done", b"%d" % sent)
+            sent += 1
+        eventually(lambda: heard[-1:] == [b"%d" % (sent - 1)], 20)  # noqa: B023 - asked at once
+        server.kill()
+        eventually(lambda: not other.subscriber.is_live(heard.subscription))
+        server.start()
+        eventually(lambda: other.subscriber.is_live(heard.subscription), 20)
+    one.publish("done", b"%d" % sent)
+    eventually(lambda: heard[-1:] == [b"%d" % sent], 20)
+
+    assert heard == [b"%d" % number for number in range(sent + 1)]
+    assert other.counted("reconnects.subscriptions") == 3
+
+
+def test_a_restart_of_redis_in_the_middle_of_a_stream_loses_only_what_is_counted(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    stop = threading.Event()
+    sent = [0]
+
+    def publish() -> None:
+        while not stop.is_set():
+            one.publish("done", b"%d" % sent[0])
+            sent[0] += 1
+            if sent[0] % 50 == 0:
+                stop.wait(0.001)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        for _ in range(2):
+            before = len(heard)
+            eventually(lambda: len(heard) > before + 1000, 20)  # noqa: B023 - asked at once
+            server.kill()
+            server.start()
+            eventually(lambda: other.subscriber.is_live(heard.subscription), 20)
+    finally:
+        stop.set()
+        thread.join()
+    assert one.publisher.flush(20)
+    eventually(lambda: len(heard) + other.counted("events.lost") == sent[0], 20)
+    numbers = [int(body) for body in heard]
+    assert numbers == sorted(set(numbers))  # in order, nothing twice
+
+
+def test_closing_sends_what_is_left(wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    for number in range(20_000):
+        one.publish("done", b"%d" % number)
+    one.close()
+    eventually(lambda: len(heard) == 20_000)
+    assert one.publisher.waiting == 0
+
+
+def test_a_high_water_mark_shows_a_lost_tail(wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    one.publish("done", b"first")
+    eventually(lambda: heard == [b"first"])
+    send = one.publisher._sock.sendall  # type: ignore[union-attr]
+    assert callable(send)
+    # the tail is lost on its way: the subscriber's connection is cut and the events pass meanwhile
+    wires.server.client().client_kill_filter(_type="pubsub")
+    one.publish("done", b"second")
+    eventually(lambda: one.counted("events.published") == 2)
+    eventually(lambda: other.counted("reconnects.subscriptions") == 1)
+    eventually(lambda: other.counted("events.lost") == 1 or b"second" in heard, 5)
+    assert heard in ([b"first"], [b"first", b"second"])
+
+
+def test_an_idle_publisher_sends_nothing(wires: Wires) -> None:
+    one = wires()
+    raw = wires.server.client().pubsub()
+    raw.psubscribe("*")
+    raw.get_message(timeout=5)
+    one.publish("done", b"x")
+    kinds = []
+    while (message := raw.get_message(timeout=2.5)) is not None:
+        kinds.append(Opener(RING).open(message["channel"], message["data"]).size)
+    raw.close()
+    assert kinds == [1, 0]  # the event, its mark, and then silence
