@@ -129,9 +129,9 @@ def _query(groups: Any, *, on_host: bool, hubs_only: bool) -> Query:
 def _listed(query: Query, *, refresh: bool, timeout: float | None = None) -> dict[bytes, Record]:
     peer = peer_room.Peer()
     deadline = time.monotonic() + (peer.settings.timeout if timeout is None else timeout)
-    home = peer.ready(deadline).home
+    directory = peer.ready(deadline).directory
     peer.open_now()
-    return home.listing(query, refresh=refresh, deadline=deadline)
+    return directory.listing(query, refresh=refresh, deadline=deadline)
 
 
 def peer_group(name: str | None = None, hubs_only: bool = False, on_host: bool = False) -> list[RemotePeer]:
@@ -180,7 +180,7 @@ def wait_for(n: int, groups: Any = None, hubs_only: bool = False, timeout: float
             raise NoPeer(
                 f"{len(there)} of {n} peers{where} came within {timeout} s; are they running, and in that group?"
             )
-        changes = peer.ready(deadline).home.wait_for_change(changes, deadline)
+        changes = peer.ready(deadline).directory.wait_for_change(changes, deadline)
 
 
 def serve(main_thread: bool = False) -> None:

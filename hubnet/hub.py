@@ -324,7 +324,7 @@ class Hub:
                     self._sweep()
                 healthy = True
                 self._registered.set()
-            except BrokerUnavailable as error:
+            except HubnetError as error:
                 if healthy:
                     _log.warning("the register waits: %s", error)
                 healthy, self._announced = False, True

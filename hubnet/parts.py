@@ -23,6 +23,7 @@ from hubnet.core.identity import generate_id, group_name
 from hubnet.core.keys import Keyring
 from hubnet.core.selection import Query
 from hubnet.counters import Counters
+from hubnet.directory import WHO, Directory
 from hubnet.environment import Settings
 from hubnet.errors import ConfigError
 from hubnet.home import Home
@@ -77,17 +78,19 @@ class Parts:
                 self.id, peer.record, self.registry, dialler, self.publisher, self.names, self.counters,
                 lease=lease, suspect=suspect,
             )  # fmt: skip
+        self.directory = Directory(
+            self.id, self.registry, dialler, self.subscriber, hubs=settings.hubs, hub=self.hub, lease=lease
+        )
         self.home = Home(
-            self.id, incarnation, peer.record, self.registry, dialler, self.subscriber, self.counters,
-            hubs=settings.hubs, hub=self.hub, lease=lease, reach=reach,
-        )  # fmt: skip
-        self.caller = Caller(dialler, self.home.resolve, self.tables.flags, self.counters, reach=reach)
-        self.home.caller = self.caller
+            self.id, incarnation, peer.record, self.directory, dialler, self.counters, hub=self.hub, lease=lease
+        )
+        self.caller = Caller(dialler, self.directory.resolve, self.tables.flags, self.counters, reach=reach)
+        self.directory.caller = self.caller
+        self.directory.hear_presence_through(self._presence())
         if self.hub:
             self.hub.colleagues = Colleagues(self.id, self.caller, self.registry)
-        self.home.hear_presence_through(self._presence())
         self._builtins = Connections()
-        self._builtins.add(Connection("hubnet:who", self._who, counted=False, builtin=True))
+        self._builtins.add(Connection(WHO, self._who, counted=False, builtin=True))
         self._builtins.add(Connection(WARN, warned, counted=False, builtin=True))
         for connection in self.hub.connections() if self.hub else ():
             self._builtins.add(connection)
@@ -104,6 +107,7 @@ class Parts:
         """Drain, withdraw, close; whether all calls ended in time."""
         clean = self.serving.drain(time.monotonic() + grace)
         self.home.leave()
+        self.directory.close()
         self.publisher.close()
         self.subscriber.close()
         self.caller.close()
@@ -114,7 +118,7 @@ class Parts:
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the parent's sockets, say nothing."""
-        for part in (self.serving, self.caller, self.home, self.publisher, self.subscriber):
+        for part in (self.serving, self.caller, self.directory, self.home, self.publisher, self.subscriber):
             part.abandon()
         for connection in self.tables.connections:
             connection.running = 0  # what the parent runs is not run here
@@ -130,7 +134,7 @@ class Parts:
 
     def _presence(self) -> Subscription:
         def deliver(body: memoryview, sender: Sender) -> None:
-            self.home.on_presence([(what, peer_id) for what, peer_id in json.loads(bytes(body))])
+            self.directory.on_presence([(what, peer_id) for what, peer_id in json.loads(bytes(body))])
 
         return Subscription(
             "hubnet.presence", deliver, Query(), channels=frozenset((self.names.presence,)), pattern=None,

@@ -357,7 +357,7 @@ class _Peer:
             target = parts.id
         if isinstance(target, tuple):
             limit = self.settings.timeout if timeout is None else min(timeout, self.settings.timeout)
-            target = parts.home.identify(target[0], target[1], begin + limit).peer_id
+            target = parts.directory.identify(target[0], target[1], begin + limit).peer_id
         if target == parts.id:
             result = connection.function(*args, **kwargs)
             return self.answered_here(connection, result) if type(result) is Flag else result

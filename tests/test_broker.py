@@ -10,18 +10,19 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import redis
-from tests import requirements_
 
 from hubnet import runtime
 from hubnet.broker import Broker, EmbeddedServer, answers, find_server
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError
+from tests import requirements_
 
 eventually = requirements_.eventually
 HIDDEN = "hidden-word-42"
@@ -267,17 +268,34 @@ def test_a_worker_without_a_hub_is_told_what_to_start(place):
         Broker(Settings()).url()
 
 
-@pytest.mark.parametrize("said", [{"url": "redis://:x@127.0.0.1:1/0"}, None])
-def test_an_address_where_nobody_takes_the_password_is_not_believed(place, said):
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        runtime.write("broker.json", said or {"url": f"redis://:x@127.0.0.1:{stranger.getsockname()[1]}/0"})
+def test_an_address_where_nobody_takes_the_password_is_not_believed(server, place):
+    for port in (1, urlsplit(server.url).port):  # nobody, and somebody else's server
+        runtime.write("broker.json", {"url": f"redis://:wrong@127.0.0.1:{port}/0"})
         with pytest.raises(BrokerUnavailable):
             Broker(Settings()).url()
-        one = broker()
+    one = broker()
+    try:
+        assert answers(one.url())
+    finally:
+        one.close()
+
+
+@pytest.mark.xfail(reason="bug: hiredis.ProtocolError comes out, and the peer gives up starting")
+def test_a_stranger_of_another_protocol_on_the_remembered_port_is_no_server(place):
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+
+        def greet() -> None:
+            link, _ = stranger.accept()
+            with link:
+                link.sendall(b"220 mail.example ESMTP\r\n")
+                link.recv(1000)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
         try:
-            assert answers(one.url())
+            assert not answers(f"redis://:x@127.0.0.1:{stranger.getsockname()[1]}/0")
         finally:
-            one.close()
+            thread.join()
 
 
 def test_a_server_that_died_is_started_anew_and_found_again(place):
@@ -377,11 +395,12 @@ def test_hubs_that_start_at_once_share_exactly_one_server_and_another_takes_over
 def test_an_opened_socket_is_authenticated_and_speaks_resp2(server):
     sock, owner = Broker(Settings(redis_url=server.url)).open()
     sock.sendall(b"*1\r\n$4\r\nPING\r\n*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$4\r\nsave\r\n")
-    got = b""
-    while len(got) < 30:
-        got += sock.recv(100)
-    assert got == b"+PONG\r\n*2\r\n$4\r\nsave\r\n$0\r\n\r\n"
     assert sock.gettimeout() is None
+    sock.settimeout(10)
+    got, expected = b"", b"+PONG\r\n*2\r\n$4\r\nsave\r\n$0\r\n\r\n"
+    while len(got) < len(expected):
+        got += sock.recv(100)
+    assert got == expected
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     owner.disconnect()
 

@@ -132,7 +132,7 @@ class Subscriber:
                 self._listen()
             except (HubnetError, OSError) as error:
                 if not self._stop.is_set():
-                    if str(error) != self._trouble:
+                    if str(error) != self._trouble and not first:  # at first the home says what is missing
                         _log.warning("subscriptions interrupted: %s", error)
                     self._trouble = str(error)
                     self._counters.add("events.interruptions")

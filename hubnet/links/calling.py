@@ -209,11 +209,6 @@ class Caller:
                 del self.pools[peer_id]
                 known[1].close()
 
-    def visit(self, host: str, port: int, deadline: float) -> tuple[Link, bytes]:
-        """A link to whoever listens at host and port, and its incarnation."""
-        link = self._dialler.dial(host, port, Self(bytes(32), ANY_INCARNATION), deadline)
-        return link, link.foreign.incarnation
-
     @property
     def links(self) -> int:
         """Idle outgoing links."""

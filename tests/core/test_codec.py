@@ -130,14 +130,12 @@ def test_one_piece_holds_everything():
     assert codec.decode(codec.in_one_piece(b"y" * LARGE)) == b"y" * LARGE
 
 
-@pytest.mark.xfail(reason="bug: pickle is asked again where only cloudpickle can")
 def test_one_piece_takes_functions_beside_arrays():
     array, function = codec.decode(codec.in_one_piece((numpy.arange(10), lambda: 7)))
     assert function() == 7
     assert len(array) == 10
 
 
-@pytest.mark.xfail(reason="bug: pickled by reference to __main__")
 def test_one_piece_takes_what_main_defines_beside_arrays_by_value(monkeypatch):
     main = ModuleType("__main__")
     exec("class Shot:\n    pass\n", main.__dict__)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.ends import ALICE_ID, OTHER_TOKEN, RING, TOKEN, flipped
 from hubnet.core.envelopes import Opener, Packer, Sender
 from hubnet.core.keys import Keyring
 from hubnet.errors import AuthenticationError
+from tests.core.ends import ALICE_ID, OTHER_TOKEN, RING, TOKEN, flipped
 
 SENDER = Sender(ALICE_ID, b"alice's process.", True, "boot/ns")
 CHANNEL = b"hubnet:default:event:render:frame_done"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core import ends
-from tests.core.ends import SUITES, linked
 from hubnet.core import frames, handshake
 from hubnet.core.frames import HEADER, HEADER_SIZE, PIECE, PROOF, Sealed, Tagged
 from hubnet.errors import EncodeError, RemoteProtocolError
+from tests.core import ends
+from tests.core.ends import SUITES, linked
 
 suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed"])
 KIND_OF = {handshake.TAGGED: Tagged, handshake.SEALED: Sealed}
@@ -293,7 +293,7 @@ def test_the_layout_of_the_header_is_that_of_version_1():
     assert HEADER_SIZE == 24
     packed = HEADER.pack(1, 2, 0, 3, 4, 5, 6, 7)
     assert packed.hex() == "010000000200030004000500060000000700000000000000"
-    assert [frames.KINDS[kind] for kind in range(1, 8)] == "hello request result raised flag refused bye".split()
+    assert [frames.KINDS[kind] for kind in range(1, 8)] == ["hello", "request", "result", "raised", "flag", "refused", "bye"]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.ends import OTHER_TOKEN, TOKEN
 from hubnet.core.keys import Keyring, NetKeys, derive, expand, extract, new_token, seed_of
 from hubnet.errors import ConfigError
+from tests.core.ends import OTHER_TOKEN, TOKEN
 
 PHRASE = "correct horse battery staple"
 PHRASE_SEED = bytes.fromhex("e3eb72ca3f227d20bdcd2d10191c212d98c318cf2fb3623321cf930c558ad68b")  # in namespace "default"

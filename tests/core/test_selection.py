@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.ends import ALICE_ID, BOB_ID
 from hubnet.core.identity import decode_id, generate_id
 from hubnet.core.selection import AllOf, AnyOf, Query, filter_of, group_names
 from hubnet.errors import ConfigError
+from tests.core.ends import ALICE_ID, BOB_ID
 
 ALL_IDS = [generate_id(port, "h", group) for port in (1, 2) for group in ("a", "b", "None")]
 QUERIES = st.builds(

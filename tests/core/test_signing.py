@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.ends import OTHER_TOKEN, RING, TOKEN, flipped
 from hubnet.core.keys import Keyring
 from hubnet.core.signing import canonical, sign, verify
 from hubnet.errors import AuthenticationError
+from tests.core.ends import OTHER_TOKEN, RING, TOKEN, flipped
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 RECORDS = st.dictionaries(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.ends import ALICE_ID
 from hubnet.core.targets import peer_id_of, seconds
+from tests.core.ends import ALICE_ID
 
 
 @pytest.mark.parametrize(

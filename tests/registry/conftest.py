@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from tests import requirements_
 
 from hubnet.broker import Broker, EmbeddedServer
 from hubnet.core.channels import Names
 from hubnet.core.keys import Keyring, new_token
 from hubnet.environment import Settings
 from hubnet.registry import Registry
+from tests import requirements_
 
 TOKEN = new_token(bytes(range(32)))
 LEASE, SUSPECT = 10.0, 3600.0

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from tests import requirements_
 
 from hubnet.broker import Broker
 from hubnet.bus.publisher import Publisher
@@ -27,6 +26,7 @@ from hubnet.core.selection import Query
 from hubnet.counters import Counters
 from hubnet.environment import Settings
 from hubnet.registry import Registry
+from tests import requirements_
 from tests.registry.conftest import TOKEN
 
 TEMPLATE = Path(__file__).parents[2] / "docker" / "users.acl.template"

@@ -7,13 +7,13 @@ import logging
 from typing import Any
 
 import pytest
-from tests import requirements_
 
 from hubnet.core import signing
 from hubnet.core.identity import decode_id, generate_id
 from hubnet.core.keys import Keyring, new_token
 from hubnet.core.membership import HubEntry
 from hubnet.errors import BrokerUnavailable
+from tests import requirements_
 from tests.registry.conftest import LEASE, SUSPECT, TOKEN
 
 ALICE = generate_id(3010, "10.0.0.1", "render")

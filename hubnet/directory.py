@@ -1,0 +1,291 @@
+"""Asking who is there: any hub, over links of its own, and what their answers are worth for how long.
+
+Endpoints are kept until a dial proves them wrong; listings until presence says that the register has changed, and for one lease
+at most. Presence is a hint on which a hub is asked again, and only peers that list hear it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hubnet.bus.subscriber import Subscriber
+from hubnet.bus.subscription import Subscription
+from hubnet.core import codec, frames, membership
+from hubnet.core.connections import Connection
+from hubnet.core.flags import Flags
+from hubnet.core.handshake import ANY_ID, ANY_INCARNATION, Self, digest_of
+from hubnet.core.identity import decode_id
+from hubnet.core.membership import HubEntry, Record
+from hubnet.core.selection import Query
+from hubnet.counters import Counters
+from hubnet.errors import (
+    AuthenticationError,
+    BrokerUnavailable,
+    CallError,
+    HubnetError,
+    NoHub,
+    PeerUnreachable,
+    ProtocolError,
+)
+from hubnet.hub import LIST, RESOLVE, Hub
+from hubnet.links.calling import Caller, Endpoint, raise_remote
+from hubnet.links.dial import Dialler
+from hubnet.links.link import Link
+from hubnet.registry import Registry
+
+WHO = "hubnet:who"
+_BACKOFF = 1.0
+_ANSWER_LIMIT = 5.0
+
+
+def _asked_there() -> None:
+    """Stands for what a hub runs; never called here."""
+
+
+class _Kept(NamedTuple):
+    """A listing and when it was told."""
+
+    records: dict[bytes, Record]
+    at: float
+
+
+class Directory:
+    """What one peer knows of the others, and whom it asks."""
+
+    def __init__(
+        self,
+        own_id: bytes,
+        registry: Registry,
+        dialler: Dialler,
+        subscriber: Subscriber,
+        *,
+        hubs: Sequence[tuple[str, int]],
+        hub: Hub | None,
+        lease: float,
+    ) -> None:
+        self._own_id = own_id
+        self._registry = registry
+        self._dialler = dialler
+        self._subscriber = subscriber
+        self._addresses = hubs
+        self._hub = hub
+        self._lease = lease
+        self._asker = Caller(dialler, self._where_hub_is, Flags(), Counters(), reach=_ANSWER_LIMIT)
+        self._hub_endpoints: dict[bytes, Endpoint] = {}
+        self._entries: list[HubEntry] = []
+        self._endpoints: dict[bytes, Endpoint] = {}
+        self._listings: dict[Query, _Kept] = {}
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._changes = 0
+        self._presence: Subscription | None = None
+        self._presence_wish: Subscription | None = None
+        self.caller: Caller | None = None
+
+    def abandon(self) -> None:
+        """In a forked child: close our copies without a word."""
+        self._asker.abandon()
+
+    def close(self) -> None:
+        """Say goodbye to the hubs that were asked."""
+        self._asker.close()
+
+    # -- finding hubs ----------------------------------------------------------------------------------------------
+
+    def hubs_in_order(self, deadline: float, *, fresh: bool = True) -> list[HubEntry]:
+        if self._addresses:
+            found = self._entries = self._hubs_by_address(deadline)
+        else:
+            found = self._hubs_from_redis(fresh=fresh)
+        return membership.choose_hubs(self._own_id, (hub for hub in found if hub.peer_id != self._own_id), self._lease)
+
+    def _hubs_from_redis(self, *, fresh: bool) -> list[HubEntry]:
+        """The hubs that signed themselves in; those that we knew already will do where Redis is away."""
+        if fresh or not self._entries:
+            try:
+                self._entries = self._registry.hubs()
+            except BrokerUnavailable:
+                if not self._entries:
+                    raise
+        return self._entries
+
+    def _hubs_by_address(self, deadline: float) -> list[HubEntry]:
+        """Who listens at the addresses of HUBNET_HUBS; whoever is known already is not asked again."""
+        found: list[HubEntry] = []
+        failure: HubnetError | None = None
+        for host, port in self._addresses:
+            known = next((entry for entry in self._entries if (entry.host, entry.port) == (host, port)), None)
+            try:
+                found.append(
+                    known or HubEntry(self.identify(host, port, deadline).peer_id, host, port, ANY_INCARNATION, 0.0)
+                )
+            except (CallError, AuthenticationError, ProtocolError) as error:
+                failure = error
+        if failure is not None and not found:
+            raise failure
+        return found
+
+    def identify(self, host: str, port: int, deadline: float) -> Endpoint:
+        """The peer that listens at host and port: ask whoever answers there for its id."""
+        link = self._dialler.dial(host, port, Self(ANY_ID, ANY_INCARNATION), deadline)
+        try:
+            said = ask_over(link, WHO, deadline=deadline)
+        finally:
+            link.say_bye()
+            link.close()
+        peer_id = said["id"]
+        if digest_of(peer_id) != link.foreign.digest:
+            raise AuthenticationError(f"{host}:{port} names an id that it did not prove")
+        return self._keep(Endpoint(peer_id, link.foreign.incarnation, host, port, said["friendly"]))
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def ask(self, tag: str, args: tuple[Any, ...], deadline: float) -> Any:
+        """What the first hub that answers says.
+
+        Raises:
+            NoHub: none did before the deadline.
+        """
+        if self._hub:
+            return (self._hub.resolve if tag == RESOLVE else self._hub.list)(*args)
+        failure: Exception | None = None
+        question = Connection(tag, _asked_there, idempotent=True)
+        fresh = False
+        while True:
+            try:
+                for hub in self.hubs_in_order(deadline, fresh=fresh):
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        break
+                    endpoint = Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {})
+                    self._hub_endpoints[hub.peer_id] = endpoint
+                    try:
+                        return self._asker.call(question, hub.peer_id, args, {}, min(left, _ANSWER_LIMIT))
+                    except (CallError, AuthenticationError, ProtocolError) as error:
+                        if isinstance(error.__cause__, BrokerUnavailable):
+                            raise error.__cause__ from None
+                        failure = error
+            except (BrokerUnavailable, CallError, AuthenticationError, ProtocolError) as error:
+                failure = error
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            if not fresh:
+                fresh = True
+                continue
+            with self._changed:
+                self._changed.wait(min(left, _BACKOFF * random.uniform(0.05, 0.5)))  # noqa: S311 - jitter
+        reason = f": {failure}" if failure else "; start one with `hubnet hub`, or set HUBNET_HUBS"
+        if isinstance(failure, BrokerUnavailable):
+            raise BrokerUnavailable(str(failure)) from failure
+        raise NoHub(f"no hub answered in time{reason}") from failure
+
+    def resolve(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
+        """Where a peer is: known already, or as a hub says.
+
+        Raises:
+            PeerUnreachable: the register does not know it.
+            NoHub: nobody could say.
+        """
+        known = self._endpoints.get(peer_id)
+        if known and not fresh:
+            return known
+        record = self.ask(RESOLVE, (peer_id,), deadline)
+        if record is None:
+            self._endpoints.pop(peer_id, None)
+            where = decode_id(peer_id)
+            raise PeerUnreachable(
+                f"{where.host}:{where.port} in group {where.group} is not in the register: it has left, or never came",
+                peer=peer_id,
+            )
+        return self._keep(endpoint_of(peer_id, record))
+
+    def _where_hub_is(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
+        """For asking hubs themselves: the entry that is being tried, and no other."""
+        endpoint = self._hub_endpoints[peer_id]
+        if fresh:
+            raise PeerUnreachable(f"no hub at {endpoint.host}:{endpoint.port} any more", peer=peer_id)
+        return endpoint
+
+    def _keep(self, endpoint: Endpoint) -> Endpoint:
+        self._endpoints[endpoint.peer_id] = endpoint
+        return endpoint
+
+    # -- listings --------------------------------------------------------------------------------------------------
+
+    def listing(self, query: Query, *, refresh: bool, deadline: float) -> dict[bytes, Record]:
+        """The records that a filter means, this peer's own left out."""
+        self._hear_presence()
+        kept = self._listings.get(query)
+        if kept and not refresh and time.monotonic() - kept.at < self._lease:
+            return kept.records
+        with self._lock:
+            before = self._changes
+        groups = None if query.groups is None else sorted(query.groups)
+        at = time.monotonic()
+        _, found = self.ask(LIST, (groups, query.hubs_only, query.machine), deadline)
+        records = {peer_id: record for peer_id, record in found.items() if peer_id != self._own_id}
+        with self._lock:
+            live = self._presence is not None and self._subscriber.is_live(self._presence)
+            if live and before == self._changes:
+                self._listings[query] = _Kept(records, at)
+        for peer_id, record in records.items():
+            self._keep(endpoint_of(peer_id, record))
+        return records
+
+    def wait_for_change(self, since: int, deadline: float) -> int:
+        """Wait for presence to tell of a change; how many there have been. A second without one counts as well."""
+        with self._changed:
+            left = min(1.0, max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: self._changes != since, left)
+            return self._changes
+
+    def hear_presence_through(self, subscription: Subscription) -> None:
+        """The subscription to listen to, once somebody lists."""
+        self._presence_wish = subscription
+
+    def _hear_presence(self) -> None:
+        with self._lock:
+            first = self._presence is None
+            if first:
+                self._presence = self._presence_wish
+        if first and self._presence:
+            self._subscriber.add(self._presence)
+
+    def on_presence(self, news: list[tuple[str, str]]) -> None:
+        """A hub tells that the register has changed: a hint, on which listings are asked for anew."""
+        with self._changed:
+            self._changes += 1
+            self._listings.clear()
+            self._changed.notify_all()
+        for what, peer_id in news:
+            if what == "left" and (known := self._endpoints.pop(peer_id.encode(), None)) and self.caller:
+                self.caller.forget(known.peer_id, known.incarnation)
+
+
+def endpoint_of(peer_id: bytes, record: Record) -> Endpoint:
+    """Where a record says that its peer is."""
+    friendly = {name: record[name] for name in ("group", "host", "port", "hub", "executable", "user")}
+    return Endpoint(peer_id, bytes.fromhex(record["incarnation"]), record["host"], record["port"], friendly)
+
+
+def ask_over(link: Link, tag: str, *args: Any, deadline: float = float("inf")) -> Any:
+    """One exchange on a link that the caller holds; for what hubs and peers tell each other."""
+    body, buffers = codec.encode_arguments(args, {})
+    limit = min(deadline, time.monotonic() + _ANSWER_LIMIT)
+    frame = link.exchange(tag.encode(), body, buffers, 0, 0, limit)
+    if frame.kind == frames.RAISED:
+        where = Endpoint(b"", b"", "the hub", 0, {})
+        try:
+            raise_remote(codec.decode(frame.body), tag, where)
+        except CallError as error:
+            if isinstance(error.__cause__, HubnetError):
+                raise error.__cause__ from None
+            raise
+    if frame.kind != frames.RESULT:
+        raise NoHub(f"the hub answered {tag} with {frames.KINDS[frame.kind]}")
+    return codec.decode(frame.body, frame.buffers)
