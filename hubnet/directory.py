@@ -98,7 +98,7 @@ class Directory:
 
     def hubs_in_order(self, deadline: float, *, fresh: bool = True) -> list[HubEntry]:
         if self._addresses:
-            found = self._entries = self._hubs_by_address(deadline)
+            found = self._entries = self._hubs_by_address(deadline, fresh=fresh)
         else:
             found = self._hubs_from_redis(fresh=fresh)
         return membership.choose_hubs(self._own_id, (hub for hub in found if hub.peer_id != self._own_id), self._lease)
@@ -113,16 +113,18 @@ class Directory:
                     raise
         return self._entries
 
-    def _hubs_by_address(self, deadline: float) -> list[HubEntry]:
+    def _hubs_by_address(self, deadline: float, *, fresh: bool) -> list[HubEntry]:
         """Who listens at the addresses of HUBNET_HUBS; whoever is known already is not asked again."""
         found: list[HubEntry] = []
         failure: HubnetError | None = None
-        for host, port in self._addresses:
-            known = next((entry for entry in self._entries if (entry.host, entry.port) == (host, port)), None)
+        for number, (host, port) in enumerate(self._addresses):
+            now = time.monotonic()
+            share = now + (deadline - now) / (
+                len(self._addresses) - number
+            )  # one that is gone leaves time for the next
+            known = [] if fresh else [entry for entry in self._entries if (entry.host, entry.port) == (host, port)]
             try:
-                found.append(
-                    known or HubEntry(self.identify(host, port, deadline).peer_id, host, port, ANY_INCARNATION, 0.0)
-                )
+                found += known or [HubEntry(self.identify(host, port, share).peer_id, host, port, ANY_INCARNATION, 0.0)]
             except (CallError, AuthenticationError, ProtocolError) as error:
                 failure = error
         if failure is not None and not found:

@@ -258,19 +258,22 @@ class Hub:
             member = next((one for one in self._members.values() if one.link is link), None)
             if member is None:
                 return
-            self._ended.append(time.monotonic())
-        threading.Thread(target=self._after_end, args=(member, link), name="hubnet-look", daemon=True).start()
+            ended, members = time.monotonic(), len(self._members)
+            self._ended.append(ended)
+        arguments = (member, link, ended, members)
+        threading.Thread(target=self._after_end, args=arguments, name="hubnet-look", daemon=True).start()
 
-    def _after_end(self, member: _Member, link: Link) -> None:
+    def _after_end(self, member: _Member, link: Link, ended: float, members: int) -> None:
         peer_id = str(member.record["id"]).encode()
         for looks in range(1, membership.LOOKS + 1):
+            begun = time.monotonic()
             seen, _ = self._look(member.record, membership.LOOK_APART)
             if seen is Seen.UNANSWERED and looks == membership.LOOKS and self.colleagues:
                 seen = self.colleagues.look(member.record) or seen
             with self._lock:
                 if self._members.get(peer_id) is not member or member.link is not link:
                     return  # it came back, or left
-                cut_off = membership.lost_half(self._ended, len(self._members), time.monotonic())
+                cut_off = membership.lost_half(self._ended, members, ended)
             try:
                 verdict = membership.judge_ended_link(
                     seen, looks=looks, reachable=member.record["reachable"],
@@ -283,6 +286,7 @@ class Hub:
                 return
             if verdict is not Verdict.LOOK_AGAIN:
                 return
+            time.sleep(max(0.0, membership.LOOK_APART - (time.monotonic() - begun)))  # "no route" at once is no look
 
     def _moved(self, peer_id: bytes, member: _Member) -> bool:
         record = self._registry.snapshot().records.get(peer_id)

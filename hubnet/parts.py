@@ -25,7 +25,7 @@ from hubnet.core.selection import Query
 from hubnet.counters import Counters
 from hubnet.directory import WHO, Directory
 from hubnet.environment import Settings
-from hubnet.errors import ConfigError
+from hubnet.errors import ConfigError, RemoteProtocolError
 from hubnet.home import Home
 from hubnet.hub import Hub
 from hubnet.links import listening
@@ -164,8 +164,11 @@ class Parts:
 
     def greeted(self, link: Link, hello: bytes) -> None:
         """Who is at the other end: its id must be the one whose digest it proved."""
-        said = json.loads(hello)
-        peer_id = str(said.pop("id")).encode()
+        try:
+            said = json.loads(hello)
+            peer_id = str(said.pop("id")).encode()
+        except (ValueError, KeyError, AttributeError) as error:
+            raise RemoteProtocolError(f"a hello that says nothing: {error}") from error
         if digest_of(peer_id) == link.foreign.digest:
             link.foreign_id, link.friendly = peer_id, said
 

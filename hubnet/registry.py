@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import redis
 
 Answer = TypeVar("Answer")
+_ANYTHING = "anything"  # as the script knows it
 _log = logging.getLogger("hubnet")
 
 _NOW = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
@@ -36,10 +37,11 @@ _WRITE = (
 local version, epoch = KEYS[4], ARGV[8]
 local id, text, incarnation, revision, replaces = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[9]
 local old = redis.call('HGET', KEYS[1], id)
-if old then
-  local seen = cjson.decode(old)
+local fine, seen = false, nil
+if old and replaces ~= 'anything' then fine, seen = pcall(cjson.decode, old) end
+if fine and type(seen) == 'table' then
   if seen.incarnation ~= incarnation and seen.incarnation ~= replaces then return {'held', old} end
-  if seen.incarnation == incarnation and seen.revision > revision then return {'older', old} end
+  if seen.incarnation == incarnation and (tonumber(seen.revision) or 0) > revision then return {'older', old} end
 end
 redis.call('HSET', KEYS[1], id, text)
 redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), id)
@@ -57,7 +59,8 @@ _WITHDRAW = (
     + """
 local version, epoch = KEYS[4], ARGV[3]
 local old = redis.call('HGET', KEYS[1], ARGV[1])
-if not old or cjson.decode(old).incarnation ~= ARGV[2] then return 0 end
+local fine, seen = pcall(cjson.decode, old or '')
+if not fine or type(seen) ~= 'table' or seen.incarnation ~= ARGV[2] then return 0 end
 if ARGV[4] == 'expired' then
   local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
   if lease and tonumber(lease) > now then return 0 end
@@ -158,7 +161,12 @@ class Registry:
             encoded(group), self._epoch, replaces,
         ]  # fmt: skip
         outcome, holder = self._run(_WRITE, keys, arguments)
-        return Written(outcome.decode(), self._verified(holder, keys[0], peer_id) if holder else None)
+        standing = self._verified(holder, keys[0], peer_id) if holder else None
+        if holder and standing is None and replaces != _ANYTHING:
+            return self.write(
+                peer_id, record, replaces=_ANYTHING
+            )  # nobody of this net signed it: it has no right to the id
+        return Written(outcome.decode(), standing)
 
     def withdraw(self, peer_id: bytes, incarnation: str, *, only_if_expired: bool = False) -> bool:
         """Take a record out, if it is still of this incarnation (hex); whether it was."""

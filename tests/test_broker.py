@@ -63,7 +63,7 @@ def servers_below(place: Path) -> set[int]:
 
 def _works_in(pid: int, folder: str) -> bool:
     try:
-        return os.readlink(f"/proc/{pid}/cwd").startswith(folder)
+        return str(Path(f"/proc/{pid}/cwd").readlink()).startswith(folder)
     except OSError:
         return False
 
@@ -184,7 +184,9 @@ def owner_of_a_server(place: Path, start: str, more: str) -> tuple[subprocess.Po
 
 @pytest.mark.parametrize("start", [START, IN_A_THREAD], ids=["", "started by a thread that ended"])
 @pytest.mark.parametrize(
-    "more", ["", FORK, SUBPROCESS, KEEPS_ALL], ids=["alone", "forked child", "subprocess", "subprocess that keeps files"]
+    "more",
+    ["", FORK, SUBPROCESS, KEEPS_ALL],
+    ids=["alone", "forked child", "subprocess", "subprocess that keeps files"],
 )
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None], ids=["killed", "terminated", "exits"])
 def test_it_dies_with_its_owner_whoever_else_lives_on(place, start, more, end):
@@ -455,7 +457,7 @@ def test_no_route_is_told_with_the_variable():
 
 def test_the_wished_program_is_taken_or_refused_by_name(monkeypatch):
     assert find_server("/bin/sh") == "/bin/sh"
-    with pytest.raises(ConfigError, match="HUBNET_REDIS_SERVER.*no-such-program"):
+    with pytest.raises(ConfigError, match=r"HUBNET_REDIS_SERVER.*no-such-program"):
         find_server("no-such-program")
 
 

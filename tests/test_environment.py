@@ -17,16 +17,35 @@ TABLE = {
     "group": ("", {"render": "render", "None": "", "a b:c": "a b:c", "": ""}, ["peers"]),
     "is_hub": (
         False,
-        {"1": True, "true": True, " YES ": True, "On": True, "0": False, "false": False, "no": False, "OFF": False, "": False},
+        {
+            "1": True,
+            "true": True,
+            " YES ": True,
+            "On": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "OFF": False,
+            "": False,
+        },
         ["2", "maybe", "tru", "-1"],
     ),
     "port": (3010, {"0": 0, "65535": 65535, " 80 ": 80}, ["-1", "65536", "x", "", "3.5"]),
     "port_range": (1000, {"1": 1, "65535": 65535}, ["0", "65536", "x", ""]),
     "host": ("", {" 10.0.0.1 ": "10.0.0.1", "": ""}, []),
-    "advertise": ("", {"farm1": "farm1", "farm1:99": "farm1:99", "[::1]:9": "[::1]:9", "": ""}, ["a b", "h:99999", "h:x", ":1"]),
+    "advertise": (
+        "",
+        {"farm1": "farm1", "farm1:99": "farm1:99", "[::1]:9": "[::1]:9", "": ""},
+        ["a b", "h:99999", "h:x", ":1"],
+    ),
     "redis_url": (
         "",
-        {"redis://h": "redis://h", "rediss://:pw@h:1/0": "rediss://:pw@h:1/0", "unix:///run/x": "unix:///run/x", "": ""},
+        {
+            "redis://h": "redis://h",
+            "rediss://:pw@h:1/0": "rediss://:pw@h:1/0",
+            "unix:///run/x": "unix:///run/x",
+            "": "",
+        },
         ["h:6379", "http://h", "redis://", "redis+sentinel://h", "redis+cluster://h"],
     ),
     "redis_server": ("", {"/opt/valkey-server": "/opt/valkey-server"}, []),
@@ -91,7 +110,7 @@ def test_a_good_value_is_understood_from_the_environment_and_from_configure(fiel
 def test_a_bad_value_is_an_error_that_names_the_variable_the_value_and_what_is_allowed(field, text, monkeypatch):
     monkeypatch.setenv(variable(field), text)
     for ask in (settings, lambda: configure(**{field: text})):
-        with pytest.raises(ConfigError, match="allowed: .+") as caught:
+        with pytest.raises(ConfigError, match=r"allowed: .+") as caught:
             ask()
         assert variable(field) in str(caught.value)
         assert repr(text) in str(caught.value)
@@ -173,7 +192,9 @@ def test_no_error_about_another_variable_shows_a_secret():
     assert HIDDEN not in str(caught.value)
 
 
-@pytest.mark.xfail(reason="bug: repr(Settings) prints the secret and the URL's password; so does any traceback with locals")
+@pytest.mark.xfail(
+    reason="bug: repr(Settings) prints the secret and the URL's password; so does any traceback with locals"
+)
 @pytest.mark.parametrize("show", [repr, str, "{}".format])
 def test_settings_do_not_show_their_secrets(show):
     shown = show(Settings(secret=HIDDEN, redis_url=f"redis://u:{HIDDEN}@h"))
@@ -184,9 +205,7 @@ def test_settings_do_not_show_their_secrets(show):
 # -- addresses -------------------------------------------------------------------------------------------------------
 
 
-@given(
-    st.ip_addresses(v=4).map(str) | st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True), st.integers(0, 65535)
-)
+@given(st.ip_addresses(v=4).map(str) | st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True), st.integers(0, 65535))
 def test_a_host_and_port_are_split(host, port):
     assert host_and_port(f"{host}:{port}") == (host, port)
     assert host_and_port(host, default_port=7) == (host, 7)

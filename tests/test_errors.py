@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,6 @@ def test_callers_of_the_reference_api_catch_what_they_expect():
 
 
 def test_this_floor_imports_nothing():
-    with open(errors.__file__) as file:
-        imports = [line for line in file if line.startswith(("import ", "from "))]
-    assert imports == ["from __future__ import annotations\n"]
+    lines = Path(errors.__file__).read_text().splitlines()
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    assert imports == ["from __future__ import annotations"]

@@ -74,7 +74,7 @@ def test_a_directory_of_somebody_else_is_refused(place):
 
 def test_where_none_can_be_made_the_text_says_what_to_set(monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
-    with pytest.raises(ConfigError, match="HUBNET_REDIS_URL.*HUBNET_SECRET.*TMPDIR"):
+    with pytest.raises(ConfigError, match=r"HUBNET_REDIS_URL.*HUBNET_SECRET.*TMPDIR"):
         runtime.directory()
 
 
@@ -252,7 +252,7 @@ def test_a_file_holds_one_secret_a_line(file, content, expected):
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
 def test_a_blank_file_is_refused_with_advice(file, content):
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match="HUBNET_SECRET_FILE.*hubnet secret new"):
+    with pytest.raises(ConfigError, match=r"HUBNET_SECRET_FILE.*hubnet secret new"):
         runtime.secrets_in(str(file))
 
 
@@ -260,7 +260,7 @@ def test_a_blank_file_is_refused_with_advice(file, content):
 def test_a_file_that_others_can_read_is_refused(file, mode):
     file.write_text(TOKEN)
     file.chmod(mode)
-    with pytest.raises(ConfigError, match="HUBNET_SECRET_FILE.*chmod 600") as caught:
+    with pytest.raises(ConfigError, match=r"HUBNET_SECRET_FILE.*chmod 600") as caught:
         runtime.secrets_in(str(file))
     assert TOKEN not in str(caught.value)
 
@@ -269,7 +269,7 @@ def test_a_file_that_others_can_read_is_refused(file, mode):
 def test_a_folder_that_others_can_write_is_refused(file, mode):
     file.write_text(TOKEN)
     file.parent.chmod(mode)
-    with pytest.raises(ConfigError, match="HUBNET_SECRET_FILE.*chmod 700"):
+    with pytest.raises(ConfigError, match=r"HUBNET_SECRET_FILE.*chmod 700"):
         runtime.secrets_in(str(file))
 
 

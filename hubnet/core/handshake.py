@@ -69,6 +69,9 @@ class Session(NamedTuple):
     verdict: int
     kid: bytes
 
+    def __repr__(self) -> str:
+        return f"<session of suite {self.suite}, {VERDICTS[self.verdict]}>"
+
 
 def digest_of(peer_id: bytes) -> bytes:
     """The fixed-size form of a peer id."""

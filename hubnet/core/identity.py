@@ -48,22 +48,13 @@ def decode_id(peer_id: bytes | str) -> Address:
         ValueError: this is no peer id.
     """
     try:
-        text = binascii.a2b_base64(peer_id, strict_mode=True).decode() if _STRICT else _loosely(peer_id)
-        where, arrow, group = text.partition(_ARROW)
+        written = peer_id.encode("ascii") if isinstance(peer_id, str) else bytes(peer_id)
+        where, arrow, group = binascii.a2b_base64(written).decode().partition(_ARROW)
         host, colon, port = where.rpartition(":")
-        if not (arrow and colon and host and group):
-            raise ValueError(text)
-        return Address(host[1:-1] if host.startswith("[") else host, int(port), group)
-    except ValueError as error:  # binascii.Error and UnicodeDecodeError are ValueErrors
-        raise ValueError(f"not a peer id (base64 of 'host:port -> group'): {peer_id!r}") from error
-
-
-def _loosely(peer_id: bytes | str) -> str:
-    return binascii.a2b_base64(peer_id).decode()
-
-
-try:  # strict_mode came with Python 3.11
-    binascii.a2b_base64(b"", strict_mode=True)
-    _STRICT = True
-except TypeError:  # pragma: no cover - Python 3.10
-    _STRICT = False
+        address = Address(host[1:-1] if host.startswith("[") else host, int(port), group)
+        one_spelling = bool(arrow and colon and host) and generate_id(address.port, address.host, group) == written
+        if not one_spelling or not 0 <= address.port < 65536:
+            raise ValueError(where)
+        return address
+    except (ValueError, TypeError) as error:  # binascii.Error and UnicodeError are ValueErrors
+        raise ValueError(f"not a peer id (base64 of 'host:port -> group'): {peer_id!r:.200}") from error

@@ -6,7 +6,6 @@ is ever used for two purposes: links, events and records each have their own, an
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
 from base64 import b32decode, b32encode
@@ -58,11 +57,12 @@ def seed_of(secret: str, namespace: str) -> bytes:
     Raises:
         ConfigError: mistyped token; blank, short or common passphrase. The text never repeats the secret.
     """
-    if secret.startswith(TOKEN_PREFIX):
-        return _token_seed(secret)
+    secret = secret.strip("\ufeff \t\r\n")
+    if secret.lower().startswith(TOKEN_PREFIX):
+        return _token_seed(secret.lower())
     import unicodedata  # costs a megabyte: only passphrases need it
 
-    text = unicodedata.normalize("NFKC", secret).strip("\ufeff \t\r\n")
+    text = unicodedata.normalize("NFKC", secret)
     if len(text) < 16 or len(set(text)) < 5 or text.lower().strip("0123456789!") in _COMMON:
         raise ConfigError(
             "HUBNET_SECRET: blank, short or common; allowed: a token as `hubnet secret new` prints it, "
@@ -76,7 +76,7 @@ def _token_seed(token: str) -> bytes:
     body = token[len(TOKEN_PREFIX) :].upper()
     try:
         raw = b32decode(body + "=" * (-len(body) % 8))
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one
         raw = b""
     if len(raw) != 36 or new_token(raw[:32]) != token.lower():
         raise ConfigError("HUBNET_SECRET: mistyped token, its checksum does not fit; copy it again, whole")

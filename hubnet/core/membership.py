@@ -76,10 +76,12 @@ def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhe
         renewed_elsewhere: another hub looks after it now.
         cut_off: this hub lost half its links within a second: it is the hub that is cut off.
     """
-    if renewed_elsewhere or cut_off or not reachable or seen in {Seen.ALIVE, Seen.SILENT}:
+    if renewed_elsewhere or not reachable or seen in {Seen.ALIVE, Seen.SILENT}:
         return Verdict.KEEP
     if seen in {Seen.REFUSED, Seen.ANOTHER, Seen.IMPOSTOR}:
-        return Verdict.GONE
+        return Verdict.GONE  # somebody answered for that machine: we are not cut off from it
+    if cut_off:
+        return Verdict.KEEP
     return Verdict.GONE if looks >= LOOKS else Verdict.LOOK_AGAIN
 
 
@@ -104,10 +106,16 @@ def was_stopped(between_ticks: float, tick: float) -> bool:
     return between_ticks > tick + 2.0
 
 
-def lost_half(ended_at: Sequence[float], members: int, now: float) -> bool:
-    """Whether half the links of a hub ended within the last second."""
-    recent = sum(1 for at in ended_at if now - at <= 1.0)
-    return members >= 4 and recent * 2 >= members + recent
+def lost_half(ended_at: Sequence[float], members: int, ended: float) -> bool:
+    """Whether half the links of a hub ended together, so that it is the hub that is cut off.
+
+    Args:
+        ended_at: when links ended, lately.
+        members: how many there were, those included.
+        ended: when the link in question did.
+    """
+    together = sum(1 for at in ended_at if abs(at - ended) <= 1.0)
+    return members >= 4 and together * 2 >= members
 
 
 def newer(first: Record, second: Record) -> bool:

@@ -102,6 +102,8 @@ def filter_of(wish: Any, parameter: str) -> Query | AnyOf:
             f"{parameter}= takes a {'group' if parameter == 'groups' else 'peer id'} (str), a peer id (bytes), a record, a "
             f"RemotePeer, a result of hubnet.peers(), or a list of these; not {type(wish).__name__}: {wish!r:.100}"
         ) from None
+    except ValueError as error:
+        raise ValueError(f"{parameter}=: {error}") from None
     assert isinstance(peer_id, bytes)
     return Query(ids=frozenset((peer_id,)))
 

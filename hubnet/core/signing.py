@@ -37,7 +37,7 @@ def verify(text: str | bytes, place: str, ring: Keyring) -> dict[str, Any]:
         kid, _, proof = str(record.pop(_FIELD)).partition(":")
         keys = ring.get(bytes.fromhex(kid))
         good = keys is not None and compare_digest(_proof(keys.record, place, canonical(record)), bytes.fromhex(proof))
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         good = False
     if not good:
         raise AuthenticationError(f"a record in {place} without a valid signature")

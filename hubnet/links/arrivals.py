@@ -78,7 +78,9 @@ class Arrivals:
             self._drop(fd)
             return False
         with self._lock:
-            self.half_open.pop(fd, None)
+            if self.half_open.get(fd) is not half:
+                return False  # its time was up meanwhile, and it is closed
+            del self.half_open[fd]
         return Link(half.sock, frames.protection(session), session.foreign, session.suite)
 
     def next_limit(self) -> float | None:

@@ -250,7 +250,7 @@ class Caller:
                     INVALID_CONNECTION, tag, {**endpoint.friendly, "connections": said.get("connections", [])}
                 )
             raise error
-        raise LocalProtocolError(f"a {frames.KINDS[frame.kind]} frame is no answer")
+        raise PeerLost(f"a {frames.KINDS[frame.kind]} frame is no answer", connection=tag, peer=endpoint.peer_id)
 
     def abandon(self) -> None:
         """In a forked child: close our copies of idle links without a word."""

@@ -113,7 +113,11 @@ def _connect(host: str, port: int, deadline: float, where: str) -> socket.socket
         raise _unreachable(UNKNOWN_NAME, f"cannot reach {where}: the name does not resolve here ({error})") from error
     failure: Exception = OSError("no address")
     for family, target in candidates:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # too many open files here
+            failure = error
+            continue
         try:
             sock.settimeout(max(0.001, deadline - time.monotonic()))
             sock.connect(target)

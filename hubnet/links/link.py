@@ -108,8 +108,11 @@ class Link:
         except OSError:
             data = b""  # receive() tries again and says why
         if data[4:HEADER_SIZE] == _PLAIN_RESULT and len(data) == int.from_bytes(data[:4], "little") + HEADER_SIZE:
-            return self.protection.open_small(data)
-        return self._unless_bye(self.receive(None, data))
+            try:
+                return self.protection.open_small(data)
+            except RemoteProtocolError as error:
+                raise _broken_answer(error) from error
+        return self._answered(None, data)
 
     def exchange(
         self, name: bytes, body: bytes, buffers: Sequence[memoryview], depth: int, patience: int, deadline: float | None
@@ -142,11 +145,13 @@ class Link:
             )
         else:
             self.send([self.protection.small(frames.REQUEST, name, body, depth, patience, remaining)], deadline)
-        frame = self.receive(deadline)
-        return self._unless_bye(frame)
+        return self._answered(deadline, b"")
 
-    @staticmethod
-    def _unless_bye(frame: Frame) -> Frame:
+    def _answered(self, deadline: float | None, data: bytes) -> Frame:
+        try:
+            frame = self.receive(deadline, data)
+        except RemoteProtocolError as error:
+            raise _broken_answer(error) from error
         if frame.kind == frames.BYE:
             raise PeerLost("the peer said goodbye before it read the request", ran=NO)
         return frame
@@ -357,6 +362,10 @@ class Link:
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
+
+
+def _broken_answer(error: RemoteProtocolError) -> PeerLost:
+    return PeerLost(f"its answer broke the rules of the wire ({error})", ran=MAYBE)
 
 
 def _memory(size: int) -> memoryview:

@@ -12,9 +12,12 @@ from hubnet.core import calls, codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flag
 from hubnet.core.frames import Buffer
-from hubnet.errors import YES, EncodeError
+from hubnet.errors import YES, EncodeError, RemoteError
 from hubnet.links.context import NO_CALL, Call, here
 from hubnet.links.link import Frame, Link
+
+_LONGEST_MESSAGE = 4 << 10
+_LONGEST_TRACEBACK = 32 << 10
 
 
 def run(host: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> list[Buffer]:
@@ -60,11 +63,13 @@ def answer_to(
 
 
 def _described(error: BaseException) -> bytes:
+    """What the caller is told of an exception; of one that came from further away, the short text and the end of the story."""
     kind = type(error)
+    message = error.args[0] if isinstance(error, RemoteError) else _safely(error)
     said = {
         "type": f"{kind.__module__}.{kind.__qualname__}",
-        "message": _safely(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "message": str(message)[:_LONGEST_MESSAGE],
+        "traceback": "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:],
         "original": codec.travels(error),
     }
     return codec.encode(said)[0]

@@ -157,7 +157,11 @@ class Serving:
 
     def _spawn(self) -> None:
         self._threads += 1
-        threading.Thread(target=self._work, name="hubnet-serve", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="hubnet-serve", daemon=True).start()
+        except RuntimeError as error:  # the system's limit of threads: those that there are must do
+            self._threads -= 1
+            _log.error("no further thread can be started to serve: %s", error)
 
     def _work(self) -> None:
         poll = self._epoll.poll
@@ -172,11 +176,7 @@ class Serving:
                     spare = self._waiting > 0
                 if events:
                     fd = events[0][0]
-                    link = self._links.get(fd)
-                    if link is not None:
-                        self._on_link(link)
-                    else:
-                        self._on_other(fd)
+                    self._on_event(fd, self._links.get(fd))
                 elif not self._limits_passed() and spare:
                     return
         finally:
@@ -185,6 +185,17 @@ class Serving:
                 last = self._closed and self._threads == 0
             if last:
                 self._dismantle()
+
+    def _on_event(self, fd: int, link: Link | None) -> None:
+        try:
+            if link is not None:
+                self._on_link(link)
+            else:
+                self._on_other(fd)
+        except Exception:  # a defect costs the link that met it, never the thread
+            _log.exception("serving %r failed; it is closed", link or fd)
+            if link is not None:
+                self._end(link)
 
     def _until_next(self) -> float:
         """How long to wait for an event: until the next limit, or for ever. Spare workers retire."""
@@ -251,7 +262,7 @@ class Serving:
         data: bytes | Frame | None = link.hear()
         try:
             while data is not None:
-                frame = data if isinstance(data, Frame) else link.receive(None, data) if data else None
+                frame = data if isinstance(data, Frame) else self._receive(link, data) if data else None
                 if not self._serve(link, frame):
                     return
                 data = link.leftover or (self._converse(link) if link.streak >= _STREAK else None)
@@ -262,6 +273,13 @@ class Serving:
             self._end(link)
             return
         self._arm(link.fileno)
+
+    def _receive(self, link: Link, data: bytes) -> Frame:
+        """One frame; while its rest, or its buffers, are still to come, another worker waits."""
+        whole = len(data) >= _HEADER_SIZE and len(data) == int.from_bytes(data[:4], "little") + _HEADER_SIZE
+        if not whole or data[6:8] != b"\0\0":
+            self._make_sure_another_waits()
+        return link.receive(None, data)
 
     def _converse(self, link: Link) -> bytes | Frame | None:
         """Stay with a busy link for as long as its requests follow each other closely.
@@ -389,20 +407,26 @@ class Serving:
     def _run(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> bool:
         """Run a call that has its slot, answer, and run those that waited for the slot."""
         self._make_sure_another_waits()
-        answer = running.run(self._host, link, connection, frame, arrived)
         if not connection.counted:
-            return self._answer(link, answer)
-        with self._lock:
-            ready = self._admission.leave(connection, frame.depth)
-            if self._draining:
-                self._settled.notify_all()
+            return self._answer(link, running.run(self._host, link, connection, frame, arrived))
+        ready: Sequence[_Job] = ()
+        try:
+            answer = running.run(self._host, link, connection, frame, arrived)
+        finally:
+            with self._lock:
+                ready = self._admission.leave(connection, frame.depth)
+                if self._draining:
+                    self._settled.notify_all()
         kept = self._answer(link, answer)
         self._run_ready(ready)
         return kept
 
     def _run_ready(self, ready: Sequence[_Job]) -> None:
         for job in ready:
-            threading.Thread(target=self._run_waiting, args=job, name="hubnet-serve", daemon=True).start()
+            try:
+                threading.Thread(target=self._run_waiting, args=job, name="hubnet-serve", daemon=True).start()
+            except RuntimeError:  # no further thread: this one does it
+                self._run_waiting(*job)
 
     def _run_waiting(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> None:
         if self._run(link, connection, frame, arrived):

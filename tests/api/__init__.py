@@ -1,0 +1,1 @@
+"""The decorators as a user meets them, across real processes."""

@@ -12,7 +12,7 @@ from hubnet.core.channels import Names, encoded, event_name
 from hubnet.errors import ConfigError
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
-NASTY = st.sampled_from(list("*?[]^-\\:{}%/ é\n\0.~") + ["a", "b", "->", "[a-z]", "%2A", "peers:", "event:"])
+NASTY = st.sampled_from([*"*?[]^-\\:{}%/ é\n\0.~", "a", "b", "->", "[a-z]", "%2A", "peers:", "event:"])
 NAMES = TEXT | st.lists(NASTY, min_size=1, max_size=6).map("".join)
 NAMESPACES = st.from_regex(r"[A-Za-z0-9_.-]{1,10}", fullmatch=True)
 
@@ -107,7 +107,9 @@ def test_the_names_are_those_of_the_house_plan():
     assert (names.groups, names.version) == ("hubnet:{default}:groups", "hubnet:{default}:version")
 
 
-@pytest.mark.parametrize("channel", ["", "x", "hubnet:default:event:", "hubnet:default:event:a", "hubnet:default:event:a:b:c"])
+@pytest.mark.parametrize(
+    "channel", ["", "x", "hubnet:default:event:", "hubnet:default:event:a", "hubnet:default:event:a:b:c"]
+)
 def test_what_is_no_channel_of_ours_is_a_value_error(channel):
     with pytest.raises(ValueError, match="not an event's channel"):
         Names("default").parse_event(channel)

@@ -293,11 +293,29 @@ def test_the_layout_of_the_header_is_that_of_version_1():
     assert HEADER_SIZE == 24
     packed = HEADER.pack(1, 2, 0, 3, 4, 5, 6, 7)
     assert packed.hex() == "010000000200030004000500060000000700000000000000"
-    assert [frames.KINDS[kind] for kind in range(1, 8)] == ["hello", "request", "result", "raised", "flag", "refused", "bye"]
+    assert [frames.KINDS[kind] for kind in range(1, 8)] == [
+        "hello",
+        "request",
+        "result",
+        "raised",
+        "flag",
+        "refused",
+        "bye",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("suite", "expected"), [(handshake.TAGGED, "170000000200000003000000000000000000000000000000746167626f6479592b5a81801e29087aeaa59bcc4cddb7"), (handshake.SEALED, "17000000020000000300000000000000000000000000000061b7d89e2b904935103832613956f0994b9a7461066599")]
+    ("suite", "expected"),
+    [
+        (
+            handshake.TAGGED,
+            "170000000200000003000000000000000000000000000000746167626f6479592b5a81801e29087aeaa59bcc4cddb7",
+        ),
+        (
+            handshake.SEALED,
+            "17000000020000000300000000000000000000000000000061b7d89e2b904935103832613956f0994b9a7461066599",
+        ),
+    ],
 )
 def test_the_first_two_frames_under_fixed_keys_are_those_of_version_1(suite, expected):
     """Known answers: a change here is a change of the wire, and needs another VERSION."""

@@ -162,7 +162,11 @@ def test_an_answer_for_a_secret_that_was_not_offered_is_refused(suite):
 @suite_of_each
 @pytest.mark.parametrize(
     "wanted",
-    [Self(ALICE.digest, ANY_INCARNATION), Self(BOB.digest, b"its last process"), Self(bytes(31) + b"\1", BOB.incarnation)],
+    [
+        Self(ALICE.digest, ANY_INCARNATION),
+        Self(BOB.digest, b"its last process"),
+        Self(bytes(31) + b"\1", BOB.incarnation),
+    ],
     ids=["another id", "an older incarnation", "another id, same incarnation"],
 )
 def test_a_listener_that_is_not_the_one_wanted_says_so_under_its_tag(suite, wanted):
@@ -195,7 +199,9 @@ def test_a_refusal_travels_under_the_tag(suite, refusal):
 @suite_of_each
 def test_not_me_is_said_rather_than_that_it_is_full(suite):
     far = responder(suites=suite, refusal=handshake.FULL)
-    assert shake(initiator(suites=suite, wanted=Self(ALICE.digest, ANY_INCARNATION)), far).near.verdict == handshake.NOT_ME
+    assert (
+        shake(initiator(suites=suite, wanted=Self(ALICE.digest, ANY_INCARNATION)), far).near.verdict == handshake.NOT_ME
+    )
 
 
 @suite_of_each

@@ -17,7 +17,9 @@ HOSTS = (
     | st.ip_addresses(v=6).map(str)
     | st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z]{2,8})?", fullmatch=True)
 )
-GROUPS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=200).filter(lambda name: name != "peers")
+GROUPS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=200).filter(
+    lambda name: name != "peers"
+)
 
 
 @given(HOSTS, st.integers(0, 65535), GROUPS)
@@ -99,7 +101,9 @@ def test_an_id_has_one_spelling(spelling):
 
 
 @pytest.mark.xfail(reason="bug: int() reads other spellings, and any size")
-@pytest.mark.parametrize("text", [b"h:+1 -> g", b"h: 1 -> g", b"h:0_1 -> g", b"h:01 -> g", b"h:-1 -> g", b"h:70000 -> g"])
+@pytest.mark.parametrize(
+    "text", [b"h:+1 -> g", b"h: 1 -> g", b"h:0_1 -> g", b"h:01 -> g", b"h:-1 -> g", b"h:70000 -> g"]
+)
 def test_a_port_has_one_spelling(text):
     with pytest.raises(ValueError, match="not a peer id"):
         decode_id(base64.b64encode(text))

@@ -11,7 +11,9 @@ from hubnet.errors import ConfigError
 from tests.core.ends import OTHER_TOKEN, TOKEN
 
 PHRASE = "correct horse battery staple"
-PHRASE_SEED = bytes.fromhex("e3eb72ca3f227d20bdcd2d10191c212d98c318cf2fb3623321cf930c558ad68b")  # in namespace "default"
+PHRASE_SEED = bytes.fromhex(
+    "e3eb72ca3f227d20bdcd2d10191c212d98c318cf2fb3623321cf930c558ad68b"
+)  # in namespace "default"
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -33,8 +35,18 @@ def test_a_mistyped_token_is_refused_without_repeating_it(at, character):
     assert typed[8:] not in str(caught.value)
 
 
-@pytest.mark.parametrize("cut", [TOKEN[:-1], TOKEN + "a", TOKEN + " ", "hubnet1-", TOKEN[:20], TOKEN * 2,
-     pytest.param("hubnet1-é", marks=pytest.mark.xfail(reason="bug: a plain ValueError"))])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        TOKEN[:-1],
+        TOKEN + "a",
+        TOKEN + " ",
+        "hubnet1-",
+        TOKEN[:20],
+        TOKEN * 2,
+        pytest.param("hubnet1-é", marks=pytest.mark.xfail(reason="bug: a plain ValueError")),
+    ],
+)
 def test_a_cut_or_lengthened_token_is_refused(cut):
     with pytest.raises(ConfigError, match="HUBNET_SECRET"):
         seed_of(cut, "default")

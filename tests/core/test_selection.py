@@ -23,8 +23,10 @@ QUERIES = st.builds(
 )
 FILTERS = st.recursive(
     QUERIES,
-    lambda inner: st.lists(inner, max_size=3).map(lambda many: AnyOf(tuple(many)))
-    | st.lists(inner, min_size=1, max_size=3).map(lambda many: AllOf(tuple(many))),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda many: AnyOf(tuple(many)))
+        | st.lists(inner, min_size=1, max_size=3).map(lambda many: AllOf(tuple(many)))
+    ),
     max_leaves=6,
 )
 PEERS = [

@@ -35,7 +35,19 @@ def test_a_str_that_is_no_id_is_a_value_error(target):
 
 @pytest.mark.parametrize(
     "target",
-    [None, 5, 3010.0, ("h",), ("h", "3010"), ("h", True), (b"h", 1), ["h", 1], {"host": "h"}, SimpleNamespace(id="x"), object()],
+    [
+        None,
+        5,
+        3010.0,
+        ("h",),
+        ("h", "3010"),
+        ("h", True),
+        (b"h", 1),
+        ["h", 1],
+        {"host": "h"},
+        SimpleNamespace(id="x"),
+        object(),
+    ],
 )
 def test_anything_else_is_a_type_error_that_says_what_is_allowed(target):
     with pytest.raises(TypeError, match=r"peer= takes .*\(host, port\).*RemotePeer"):
