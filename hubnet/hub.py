@@ -12,7 +12,6 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -22,22 +21,19 @@ from hubnet.colleagues import LOOK, Colleagues
 from hubnet.core import membership
 from hubnet.core.channels import Names
 from hubnet.core.connections import Connection
-from hubnet.core.handshake import Self, digest_of
-from hubnet.core.membership import Record, Seen, Verdict
+from hubnet.core.membership import Record, Seen
 from hubnet.counters import Counters
 from hubnet.errors import (
     AuthenticationError,
     BrokerUnavailable,
     ConfigError,
     HubnetError,
-    PeerBusy,
-    ProtocolError,
 )
-from hubnet.links import dial
 from hubnet.links.context import here
-from hubnet.links.dial import Dialler, Unreachable
+from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 from hubnet.registry import Registry, Snapshot
+from hubnet.watch import Member, Watch
 
 REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
     "hubnet:register",
@@ -46,20 +42,8 @@ REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
     "hubnet:resolve",
     "hubnet:list",
 )
-_DIAL_BACK = 2.0
 _PRESENCE_EVERY = 0.1
 _log = logging.getLogger("hubnet")
-
-
-class _Member:
-    """A peer whose home is this hub."""
-
-    __slots__ = ("link", "record", "renewed")
-
-    def __init__(self, record: Record, link: Link | None, renewed: float) -> None:
-        self.record = record
-        self.link = link
-        self.renewed = renewed
 
 
 class Hub:
@@ -81,26 +65,19 @@ class Hub:
         self._own_id = own_id
         self._own_record = own_record
         self._registry = registry
-        self._dialler = dialler
         self._publisher = publisher
         self._names = names
         self._counters = counters
         self._lease = lease
-        self._suspect = suspect
         self._tick = min(1.0, lease / 10)
-        self._lock = threading.Lock()
-        self._members: dict[bytes, _Member] = {}
-        self._ended: deque[float] = deque(maxlen=10_000)
         self._news: list[tuple[str, str]] = []
-        self._suspects: set[bytes] = set()
-        self._looking: set[bytes] = set()
         self._wake = threading.Event()
         self._stopping = False
         self._announced = True
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
-        self.colleagues: Colleagues | None = None
+        self._watch = Watch(own_id, registry, dialler, counters, self._tell, suspect=suspect)
 
     def connections(self) -> list[Connection]:
         """What peers call on a hub."""
@@ -134,6 +111,15 @@ class Hub:
         self._announced = True
         self._wake.set()
 
+    def consult(self, colleagues: Colleagues) -> None:
+        """Ask these for a second look from now on."""
+        self._watch.colleagues = colleagues
+
+    def ended(self, link: Link) -> None:
+        """A link that a peer had registered over has ended."""
+        if not self._stopping:
+            self._watch.ended(link)
+
     # -- doors: called by peers, over their links ------------------------------------------------------------------
 
     def register(self, record: Record) -> dict[str, Any]:
@@ -147,18 +133,18 @@ class Hub:
         peer_id = str(record["id"]).encode()
         if link is None or link.foreign_id != peer_id or link.foreign.incarnation.hex() != record["incarnation"]:
             raise AuthenticationError("a peer registers itself, over its own link")
-        with self._lock:
-            member = self._members.get(peer_id)
+        with self._watch.lock:
+            member = self._watch.members.get(peer_id)
             known = member is not None and member.record["incarnation"] == record["incarnation"] and member.link is link
         if known and member is not None:
             record.update(reachable=member.record["reachable"], reason=member.record["reason"])
         else:
-            seen, reason = self._look(record)
+            seen, reason = self._watch.look(record)
             record.update(reachable=seen is Seen.ALIVE, reason="" if seen is Seen.ALIVE else reason)
         record["home"] = self._own_id.decode()
         self._write(peer_id, record)
-        with self._lock:
-            self._members[peer_id] = _Member(record, link, time.monotonic())
+        with self._watch.lock:
+            self._watch.members[peer_id] = Member(record, link, time.monotonic())
             link.home = True
         link.guard_small_messages()
         self._tell("changed" if known else "joined", peer_id)
@@ -166,8 +152,8 @@ class Hub:
 
     def renew(self, peer_id: bytes, incarnation: str) -> bool:
         """A peer is alive; False: unknown here, register again."""
-        with self._lock:
-            member = self._members.get(peer_id)
+        with self._watch.lock:
+            member = self._watch.members.get(peer_id)
             if member is None or member.record["incarnation"] != incarnation or member.link is not here.call.link:
                 return False
             member.renewed = time.monotonic()
@@ -175,10 +161,10 @@ class Hub:
 
     def leave(self, peer_id: bytes, incarnation: str) -> None:
         """A peer withdraws."""
-        with self._lock:
-            member = self._members.get(peer_id)
+        with self._watch.lock:
+            member = self._watch.members.get(peer_id)
             if member and member.record["incarnation"] == incarnation:
-                del self._members[peer_id]
+                del self._watch.members[peer_id]
         if self._registry.withdraw(peer_id, incarnation):
             self._tell("left", peer_id)
 
@@ -202,7 +188,7 @@ class Hub:
 
     def look(self, record: Record) -> str:
         """Dial a peer on behalf of another hub; the name of what was seen."""
-        return self._look(record)[0].name
+        return self._watch.look(record)[0].name
 
     @staticmethod
     def _shown(snapshot: Snapshot, peer_id: bytes) -> Record | None:
@@ -212,7 +198,7 @@ class Hub:
         public = {name: value for name, value in record.items() if name not in {"home", "id"}}
         return {**public, "state": membership.SUSPECT} if peer_id in snapshot.silent_for else public
 
-    # -- writing and looking ---------------------------------------------------------------------------------------
+    # -- writing ---------------------------------------------------------------------------------------
 
     def _write(self, peer_id: bytes, record: Record) -> None:
         """Write a record; an id that a living other holds is refused, a dead one's is taken over."""
@@ -220,91 +206,17 @@ class Hub:
         if written.outcome != "held" or written.holder is None:
             return
         holder = written.holder
-        seen, _ = self._look(holder)
+        seen, _ = self._watch.look(holder)
         if seen in {Seen.ALIVE, Seen.SILENT}:
             text = (
                 f"the id {record['host']}:{record['port']} in group {record['group']}, held by pid {holder['pid']} on host "
                 f"{holder['hostname']}, is wanted by pid {record['pid']} on host {record['hostname']} as well"
             )
             _log.warning("refused a peer: %s", text)
-            if self.colleagues and seen is Seen.ALIVE:
-                self.colleagues.warn(peer_id, f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT on one of them")
+            if self._watch.colleagues and seen is Seen.ALIVE:
+                self._watch.colleagues.warn(peer_id, f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT on one of them")
             raise ConfigError(f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT")
         self._registry.write(peer_id, record, replaces=holder["incarnation"])
-
-    def _look(self, record: Record, limit: float = _DIAL_BACK) -> tuple[Seen, str]:
-        """Dial a peer at its advertised address: a whole handshake, for its id and incarnation."""
-        peer_id = str(record["id"]).encode()
-        wanted = Self(digest_of(peer_id), bytes.fromhex(record["incarnation"]))
-        self._counters.add("hub.dial_backs")
-        try:
-            link = self._dialler.dial(record["host"], record["port"], wanted, time.monotonic() + limit)
-            link.say_bye()
-            link.close()
-            return Seen.ALIVE, ""
-        except Unreachable as error:
-            seen = {dial.REFUSED: Seen.REFUSED, dial.ANOTHER: Seen.ANOTHER, dial.SILENT: Seen.SILENT}
-            return seen.get(error.how, Seen.UNANSWERED), str(error)
-        except PeerBusy as error:
-            return Seen.ALIVE, str(error)
-        except (AuthenticationError, ProtocolError) as error:
-            return Seen.IMPOSTOR, str(error)
-
-    def ended(self, link: Link) -> None:
-        """A peer's home link has ended: look after it."""
-        if self._stopping:
-            return
-        with self._lock:
-            member = next((one for one in self._members.values() if one.link is link), None)
-            if member is None:
-                return
-            ended, members = time.monotonic(), len(self._members)
-            self._ended.append(ended)
-        arguments = (member, link, ended, members)
-        threading.Thread(target=self._after_end, args=arguments, name="hubnet-look", daemon=True).start()
-
-    def _after_end(self, member: _Member, link: Link, ended: float, members: int) -> None:
-        peer_id = str(member.record["id"]).encode()
-        for looks in range(1, membership.LOOKS + 1):
-            begun = time.monotonic()
-            seen, _ = self._look(member.record, membership.LOOK_APART)
-            if seen is Seen.UNANSWERED and looks == membership.LOOKS and self.colleagues:
-                seen = self.colleagues.look(member.record) or seen
-            with self._lock:
-                if self._members.get(peer_id) is not member or member.link is not link:
-                    return  # it came back, or left
-                cut_off = membership.lost_half(self._ended, members, ended)
-            try:
-                verdict = membership.judge_ended_link(
-                    seen, looks=looks, reachable=member.record["reachable"],
-                    renewed_elsewhere=self._moved(peer_id, member), cut_off=cut_off,
-                )  # fmt: skip
-                if verdict is Verdict.GONE:
-                    self._bury(peer_id, member.record["incarnation"])
-            except BrokerUnavailable as error:
-                _log.warning("could not withdraw a peer: %s", error)
-                return
-            if verdict is not Verdict.LOOK_AGAIN:
-                return
-            time.sleep(max(0.0, membership.LOOK_APART - (time.monotonic() - begun)))  # "no route" at once is no look
-
-    def _moved(self, peer_id: bytes, member: _Member) -> bool:
-        record = self._registry.snapshot().records.get(peer_id)
-        return (
-            record is None
-            or record["incarnation"] != member.record["incarnation"]
-            or record["home"] != self._own_id.decode()
-        )
-
-    def _bury(self, peer_id: bytes, incarnation: str, *, only_if_expired: bool = False) -> None:
-        with self._lock:
-            member = self._members.get(peer_id)
-            if member and member.record["incarnation"] == incarnation:
-                del self._members[peer_id]
-            self._suspects.discard(peer_id)
-        if self._registry.withdraw(peer_id, incarnation, only_if_expired=only_if_expired):
-            self._counters.add("hub.gone")
-            self._tell("left", peer_id)
 
     # -- the tick --------------------------------------------------------------------------------------------------
 
@@ -325,7 +237,9 @@ class Hub:
                 renewed = now if own else renewed
                 if now - swept >= self._lease / membership.RENEWALS_PER_LEASE:
                     swept = now + random.uniform(0, self._tick)  # noqa: S311 - hubs should not sweep in step
-                    self._sweep()
+                    snapshot = self._registry.snapshot()
+                    self._note_lonely_loopback(snapshot)
+                    self._watch.sweep(snapshot)
                 healthy = True
                 self._registered.set()
             except HubnetError as error:
@@ -358,8 +272,12 @@ class Hub:
         self._tell("joined", self._own_id)
 
     def _renew(self, since: float, *, own: bool, everyone: bool) -> None:
-        with self._lock:
-            ids = [peer_id for peer_id, one in self._members.items() if one.renewed >= since or (everyone and one.link)]
+        with self._watch.lock:
+            ids = [
+                peer_id
+                for peer_id, one in self._watch.members.items()
+                if one.renewed >= since or (everyone and one.link)
+            ]
         if not ids and not own:
             return
         record = self._own_record()
@@ -370,8 +288,8 @@ class Hub:
             if peer_id == self._own_id:
                 self._announced = True
                 continue
-            with self._lock:
-                member = self._members.get(peer_id)
+            with self._watch.lock:
+                member = self._watch.members.get(peer_id)
             if member:
                 self._write(peer_id, member.record)
                 self._tell("joined", peer_id)
@@ -382,21 +300,9 @@ class Hub:
 
     def _grant_everyone(self, now: float) -> None:
         """This hub was stopped itself: silence meanwhile proves nothing."""
-        with self._lock:
-            for member in self._members.values():
+        with self._watch.lock:
+            for member in self._watch.members.values():
                 member.renewed = now
-
-    def _sweep(self) -> None:
-        """Look at each peer whose lease has ended before anything is said of it."""
-        snapshot = self._registry.snapshot()
-        self._note_lonely_loopback(snapshot)
-        self._suspects &= set(snapshot.silent_for)
-        for peer_id, silent_for in snapshot.silent_for.items():
-            record = snapshot.records.get(peer_id)
-            if record is not None and peer_id != self._own_id and peer_id not in self._looking:
-                self._looking.add(peer_id)
-                arguments = (peer_id, record, silent_for)
-                threading.Thread(target=self._look_at_silent, args=arguments, name="hubnet-look", daemon=True).start()
 
     def _note_lonely_loopback(self, snapshot: Snapshot) -> None:
         """A hub on loopback beside hubs of other machines is a mistake that nobody sees."""
@@ -412,33 +318,15 @@ class Hub:
                 )
                 return
 
-    def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> None:
-        try:
-            seen, _ = self._look(record)
-            verdict = membership.judge_expired(
-                seen, silent_for=silent_for, suspect_limit=self._suspect, reachable=record["reachable"]
-            )
-            if verdict is Verdict.KEEP:
-                self._registry.renew([peer_id])
-            elif verdict is Verdict.GONE:
-                self._bury(peer_id, record["incarnation"], only_if_expired=True)
-            elif peer_id not in self._suspects:
-                self._suspects.add(peer_id)
-                self._tell("suspect", peer_id)
-        except HubnetError as error:
-            _log.warning("could not look after a silent peer: %s", error)
-        finally:
-            self._looking.discard(peer_id)
-
     # -- presence --------------------------------------------------------------------------------------------------
 
     def _tell(self, what: str, peer_id: bytes) -> None:
-        with self._lock:
+        with self._watch.lock:
             self._news.append((what, peer_id.decode()))
         self._wake.set()
 
     def _publish_news(self) -> None:
-        with self._lock:
+        with self._watch.lock:
             news, self._news = self._news, []
         if news:
             self._publisher.publish(self._names.presence.encode(), json.dumps(news).encode())

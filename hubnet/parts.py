@@ -88,7 +88,7 @@ class Parts:
         self.directory.caller = self.caller
         self.directory.hear_presence_through(self._presence())
         if self.hub:
-            self.hub.colleagues = Colleagues(self.id, self.caller, self.registry)
+            self.hub.consult(Colleagues(self.id, self.caller, self.registry))
         self._builtins = Connections()
         self._builtins.add(Connection(WHO, self._who, counted=False, builtin=True))
         self._builtins.add(Connection(WARN, warned, counted=False, builtin=True))

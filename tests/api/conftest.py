@@ -187,7 +187,7 @@ class Net:
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Iterator[Net]:
+def alone(tmp_path: Path) -> Iterator[Net]:
     """A net for this test alone."""
     made = Net(tmp_path)
     yield made

@@ -165,9 +165,8 @@ def test_what_was_raised_there_is_the_cause_here(caller: Actor) -> None:
             caught = error
         """
     )
-    assert caller.ask("caught.__cause__.args, caught.type_name, caught.ran") == (("s010 12",), "app.Trouble", "YES") or caller.ask(
-        "caught.__cause__ is None"
-    )
+    assert caller.ask("caught.type_name, caught.ran") == ("app.Trouble", "YES")
+    assert caller.ask("caught.__cause__ is None")  # its constructor does not take what pickle gives it
     assert "in fail" in caller.ask("caught.traceback_text")
     assert "app.Trouble: s010 12" in caller.ask("str(caught)")
     with pytest.raises(Raised, match="ZeroDivisionError") as caught:
@@ -213,7 +212,7 @@ def test_targets_of_every_kind_are_taken(caller: Actor, worker: Actor) -> None:
 
 @pytest.mark.parametrize("target", ["None", "5", "[1, 2]", "('host',)", "('host', '1')", "{}", "object()"])
 def test_a_target_of_the_wrong_kind_lists_what_is_allowed(caller: Actor, target: str) -> None:
-    with pytest.raises(Raised, match=r"a peer id \(bytes or str\), \(host, port\), a record .* RemotePeer") as caught:
+    with pytest.raises(Raised, match=r"a peer id \(bytes or str\), \(host, port\), a record .*RemotePeer") as caught:
         caller.ask(f"bare(1, peer={target})")
     assert caught.value.kind == "TypeError"
 

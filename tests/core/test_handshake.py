@@ -500,7 +500,6 @@ def test_without_the_package_cryptography_only_tags_are_offered_and_sealing_cann
         suites_for("sealed")
 
 
-@pytest.mark.xfail(reason="bug: Session's repr prints both traffic keys")
 def test_a_session_does_not_show_its_keys():
     near, _ = ends.sessions(handshake.TAGGED)
     assert repr(near.send_key) not in repr(near)

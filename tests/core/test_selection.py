@@ -102,7 +102,6 @@ def test_what_is_no_filter_is_a_type_error_that_names_the_parameter(parameter, w
         filter_of(wish, parameter)
 
 
-@pytest.mark.xfail(reason="bug: the text does not name the parameter, though the docstring says so")
 @pytest.mark.parametrize(("wish", "parameter"), [("junk", "peers"), (b"junk", "peers"), (b"junk", "groups")])
 def test_what_is_no_peer_id_is_a_value_error_that_names_the_parameter(wish, parameter):
     with pytest.raises(ValueError, match=f"{parameter}="):

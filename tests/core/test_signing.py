@@ -85,7 +85,6 @@ def test_junk_is_an_authentication_error(junk):
         verify(junk, "p", RING)
 
 
-@pytest.mark.xfail(reason="bug: RecursionError comes out")
 def test_deeply_nested_junk_is_an_authentication_error():
     with pytest.raises(AuthenticationError):
         verify("[" * 100_000, "p", RING)

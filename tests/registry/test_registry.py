@@ -365,12 +365,14 @@ def test_junk_in_a_field_is_ignored(registry, admin, junk):
 @pytest.mark.parametrize(
     ("field", "junk"),
     [
-        pytest.param(b"\xff\xfe", b"{}", id="a field that is no text"),
+        pytest.param(
+            b"\xff\xfe",
+            b"{}",
+            id="a field that is no text",
+            marks=pytest.mark.xfail(reason="bug: UnicodeDecodeError out of snapshot(): no listing works any more"),
+        ),
         pytest.param(ALICE, b"[" * 100_000, id="deeply nested"),
     ],
-)
-@pytest.mark.xfail(
-    reason="bug: UnicodeDecodeError and RecursionError come out of snapshot(): no listing works any more"
 )
 def test_worse_junk_is_ignored_as_well(registry, admin, field, junk):
     registry.write(BOB, record(BOB))
@@ -379,7 +381,6 @@ def test_worse_junk_is_ignored_as_well(registry, admin, field, junk):
     assert list(registry.snapshot().records) == [BOB]
 
 
-@pytest.mark.xfail(reason="bug: cjson.decode fails on it, so the peer can be neither written nor withdrawn")
 @pytest.mark.parametrize("junk", [b"", b"junk", b"[1]", b"5", b'"text"'])
 def test_junk_in_a_field_does_not_keep_its_peer_out(registry, admin, junk):
     admin.hset(RENDER, ALICE, junk)
@@ -387,7 +388,6 @@ def test_junk_in_a_field_does_not_keep_its_peer_out(registry, admin, junk):
     assert registry.snapshot().records == {ALICE: record()}
 
 
-@pytest.mark.xfail(reason="bug: ('held', None), which Hub._write takes for written: the peer is never listed")
 def test_a_record_that_nobody_can_verify_does_not_keep_its_peer_out(registry, admin):
     """Left by a forger, or by the peer itself under a secret that was rotated out meanwhile."""
     admin.hset(RENDER, ALICE, json.dumps(record(incarnation=SECOND)))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Net
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def printed(name: str) -> str:
@@ -29,6 +29,11 @@ def test_the_two_scripts_of_the_quick_start_meet_as_the_readme_says(net: Net) ->
     assert caller.out == "frame 12 done in farm\n"
     assert "# second terminal: frame 12 done in farm" in README
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["worker.py", "caller.py"])
+def test_the_example_is_what_the_readme_prints(name: str) -> None:
+    assert (Path(__file__).parents[1] / "examples" / "quickstart" / name).read_text() == printed(name)
 
 
 @pytest.mark.parametrize("marker", ["demo command", "test command"])

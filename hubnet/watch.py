@@ -1,0 +1,170 @@
+"""Looking after the silent: what a hub does about peers whose link has ended, or whose lease has.
+
+Nothing is said of a peer before it was dialled. This room dials, asks another hub for its look, and writes; what it all means
+is decided in ``core.membership``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from hubnet.colleagues import Colleagues
+from hubnet.core import membership
+from hubnet.core.handshake import Self, digest_of
+from hubnet.core.membership import Record, Seen, Verdict
+from hubnet.counters import Counters
+from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError, PeerBusy, ProtocolError
+from hubnet.links import dial
+from hubnet.links.dial import Dialler, Unreachable
+from hubnet.links.link import Link
+from hubnet.registry import Registry, Snapshot
+
+DIAL_BACK = 2.0
+_log = logging.getLogger("hubnet")
+
+
+class Member:
+    """A peer whose home is this hub."""
+
+    __slots__ = ("link", "record", "renewed")
+
+    def __init__(self, record: Record, link: Link | None, renewed: float) -> None:
+        self.record = record
+        self.link = link
+        self.renewed = renewed
+
+
+class Watch:
+    """One hub's eye on its members, and on whoever is silent in the register.
+
+    Attributes:
+        members: by id; the hub's own table, under `lock`.
+        colleagues: other hubs, once there is a calling side.
+    """
+
+    def __init__(
+        self,
+        own_id: bytes,
+        registry: Registry,
+        dialler: Dialler,
+        counters: Counters,
+        tell: Callable[[str, bytes], None],
+        *,
+        suspect: float,
+    ) -> None:
+        self._own_id = own_id
+        self._registry = registry
+        self._dialler = dialler
+        self._counters = counters
+        self._tell = tell
+        self._suspect = suspect
+        self._ended: deque[float] = deque(maxlen=10_000)
+        self._suspects: set[bytes] = set()
+        self._looking: set[bytes] = set()
+        self.lock = threading.Lock()
+        self.members: dict[bytes, Member] = {}
+        self.colleagues: Colleagues | None = None
+
+    def look(self, record: Record, limit: float = DIAL_BACK) -> tuple[Seen, str]:
+        """Dial a peer at its advertised address: a whole handshake, for its id and incarnation."""
+        peer_id = str(record["id"]).encode()
+        wanted = Self(digest_of(peer_id), bytes.fromhex(record["incarnation"]))
+        self._counters.add("hub.dial_backs")
+        try:
+            link = self._dialler.dial(record["host"], record["port"], wanted, time.monotonic() + limit)
+            link.say_bye()
+            link.close()
+            return Seen.ALIVE, ""
+        except Unreachable as error:
+            seen = {dial.REFUSED: Seen.REFUSED, dial.ANOTHER: Seen.ANOTHER, dial.SILENT: Seen.SILENT}
+            return seen.get(error.how, Seen.UNANSWERED), str(error)
+        except PeerBusy as error:
+            return Seen.ALIVE, str(error)
+        except (AuthenticationError, ProtocolError) as error:
+            return Seen.IMPOSTOR, str(error)
+
+    def ended(self, link: Link) -> None:
+        """A peer's home link has ended: look after it."""
+        with self.lock:
+            member = next((one for one in self.members.values() if one.link is link), None)
+            if member is None:
+                return
+            ended, members = time.monotonic(), len(self.members)
+            self._ended.append(ended)
+        arguments = (member, link, ended, members)
+        threading.Thread(target=self._after_end, args=arguments, name="hubnet-look", daemon=True).start()
+
+    def _after_end(self, member: Member, link: Link, ended: float, members: int) -> None:
+        peer_id = str(member.record["id"]).encode()
+        for looks in range(1, membership.LOOKS + 1):
+            begun = time.monotonic()
+            seen, _ = self.look(member.record, membership.LOOK_APART)
+            if seen is Seen.UNANSWERED and looks == membership.LOOKS and self.colleagues:
+                seen = self.colleagues.look(member.record) or seen
+            with self.lock:
+                if self.members.get(peer_id) is not member or member.link is not link:
+                    return  # it came back, or left
+                cut_off = membership.lost_half(self._ended, members, ended)
+            try:
+                verdict = membership.judge_ended_link(
+                    seen, looks=looks, reachable=member.record["reachable"],
+                    renewed_elsewhere=self._moved(peer_id, member), cut_off=cut_off,
+                )  # fmt: skip
+                if verdict is Verdict.GONE:
+                    self._bury(peer_id, member.record["incarnation"])
+            except BrokerUnavailable as error:
+                _log.warning("could not withdraw a peer: %s", error)
+                return
+            if verdict is not Verdict.LOOK_AGAIN:
+                return
+            time.sleep(max(0.0, membership.LOOK_APART - (time.monotonic() - begun)))  # "no route" at once is no look
+
+    def _moved(self, peer_id: bytes, member: Member) -> bool:
+        record = self._registry.snapshot().records.get(peer_id)
+        return (
+            record is None
+            or record["incarnation"] != member.record["incarnation"]
+            or record["home"] != self._own_id.decode()
+        )
+
+    def _bury(self, peer_id: bytes, incarnation: str, *, only_if_expired: bool = False) -> None:
+        with self.lock:
+            member = self.members.get(peer_id)
+            if member and member.record["incarnation"] == incarnation:
+                del self.members[peer_id]
+            self._suspects.discard(peer_id)
+        if self._registry.withdraw(peer_id, incarnation, only_if_expired=only_if_expired):
+            self._counters.add("hub.gone")
+            self._tell("left", peer_id)
+
+    def sweep(self, snapshot: Snapshot) -> None:
+        """Look at each peer whose lease has ended before anything is said of it."""
+        self._suspects &= set(snapshot.silent_for)
+        for peer_id, silent_for in snapshot.silent_for.items():
+            record = snapshot.records.get(peer_id)
+            if record is not None and peer_id != self._own_id and peer_id not in self._looking:
+                self._looking.add(peer_id)
+                arguments = (peer_id, record, silent_for)
+                threading.Thread(target=self._look_at_silent, args=arguments, name="hubnet-look", daemon=True).start()
+
+    def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> None:
+        try:
+            seen, _ = self.look(record)
+            verdict = membership.judge_expired(
+                seen, silent_for=silent_for, suspect_limit=self._suspect, reachable=record["reachable"]
+            )
+            if verdict is Verdict.KEEP:
+                self._registry.renew([peer_id])
+            elif verdict is Verdict.GONE:
+                self._bury(peer_id, record["incarnation"], only_if_expired=True)
+            elif peer_id not in self._suspects:
+                self._suspects.add(peer_id)
+                self._tell("suspect", peer_id)
+        except HubnetError as error:
+            _log.warning("could not look after a silent peer: %s", error)
+        finally:
+            self._looking.discard(peer_id)
