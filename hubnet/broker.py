@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import secrets
 import shutil
 import socket
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from hubnet import machine, runtime
-from hubnet.environment import Settings
+from hubnet.environment import Settings, without_password
 from hubnet.errors import BrokerUnavailable, ConfigError
 
 if TYPE_CHECKING:
@@ -39,8 +38,14 @@ _CONNECT_LIMIT = 3.0
 _ANSWER_LIMIT = 5.0
 
 # The shell holds the read end of a pipe. When the owner closes it, or dies of anything at all, `read` fails and the server
-# is stopped, with shell builtins alone. (PR_SET_PDEATHSIG will not do: it fires when the *thread* that forked ends.)
-_KEEPER = 'umask 077; folder=$1; shift; "$@" & p=$!; while read -r _; do :; done; kill $p 2>/dev/null; wait $p; rm -rf "$folder"'
+# is stopped; when the server ends by itself, so does the shell. (PR_SET_PDEATHSIG will not do: it fires when the *thread* that
+# forked ends.) The files go with a server that was stopped, and stay, for its log, with one that failed.
+_KEEPER = """umask 077; folder=$1; shift; exec 3<&0
+"$@" </dev/null 3<&- & server=$!
+{ while read -r _; do :; done; kill $server 2>/dev/null; } <&3 & reader=$!
+exec 3<&-
+wait $server && rm -rf "$folder"
+kill $reader 2>/dev/null"""
 
 
 def find_server(wish: str = "") -> str:
@@ -88,8 +93,8 @@ class EmbeddedServer:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         lines = [
-            f"port {port}", "bind 127.0.0.1", f"requirepass {self._password}", f"dir {self._folder}",
-            "save \"\"", "appendonly no", f"logfile {self._folder}/server.log",
+            f"port {port}", "bind 127.0.0.1", f"requirepass {self._password}", f'dir "{self._folder}"',
+            'save ""', "appendonly no", f'logfile "{self._folder}/server.log"',
         ]  # fmt: skip
         config = Path(self._folder, "server.conf")  # not argv: ps would show the password
         config.touch(mode=0o600)
@@ -106,10 +111,15 @@ class EmbeddedServer:
             time.sleep(0.002)  # a child's start: nothing to wait on
         return False
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
     def let_go(self) -> None:
         """In a forked child: close our copy of the pipe, so that the server still dies with its owner."""
         if self._process and self._process.stdin:
-            os.close(self._process.stdin.fileno())
+            self._process.stdin.close()
 
     def close(self) -> None:
         """Stop the server and remove its files."""
@@ -164,8 +174,7 @@ class Broker:
     @property
     def shown(self) -> str:
         """The URL without its password."""
-        url = re.sub(r"//.*@", "//***@", self._settings.redis_url)  # greedily: a password may hold "/" or "@"
-        return re.sub(r"(?i)(password=)[^&]*", r"\1***", url) or "the embedded server"
+        return without_password(self._settings.redis_url) or "the embedded server"
 
     def route(self) -> str:
         """The source address of the route to Redis.
@@ -202,6 +211,8 @@ class Broker:
         self._lock = self._lock or runtime.Lock("broker.lock")
         if not self._lock.take():
             raise BrokerUnavailable("another hub is starting the embedded server")
+        if self._server and self._server.runs:
+            raise BrokerUnavailable("the embedded server does not answer just now")
         if self._server:
             self._server.close()
         self._server = EmbeddedServer(find_server(self._settings.redis_server))
@@ -245,6 +256,8 @@ class Broker:
         connection: Any = redis.Redis.from_url(url, **_options()).connection_pool.make_connection()
         try:
             connection.connect()
+            connection.send_command("PING")  # its answer also takes TLS's session tickets off the stream
+            connection.read_response()
         except redis.RedisError as error:
             raise BrokerUnavailable(
                 f"Redis at {self.shown} is out of reach: {error}; check HUBNET_REDIS_URL"
@@ -332,11 +345,14 @@ def _answer(sock: socket.socket, command: Sequence[bytes]) -> Any:
     reader = hiredis.Reader()
     sock.settimeout(_ANSWER_LIMIT)
     sock.sendall(resp(*command))
-    while (reply := reader.gets()) is False:
-        data = sock.recv(65536)
-        if not data:
-            raise ConnectionResetError("closed by Redis")
-        reader.feed(data)
+    try:
+        while (reply := reader.gets()) is False:
+            data = sock.recv(65536)
+            if not data:
+                raise ConnectionResetError("closed by Redis")
+            reader.feed(data)
+    except hiredis.HiredisError as error:
+        raise BrokerUnavailable(f"what listens there is no Redis: {error}; check HUBNET_REDIS_URL") from error
     if isinstance(reply, Exception):
         raise BrokerUnavailable(
             f"Redis refuses {command[0].decode()}: {reply}; check the user and password in HUBNET_REDIS_URL"

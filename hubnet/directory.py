@@ -118,11 +118,13 @@ class Directory:
         found: list[HubEntry] = []
         failure: HubnetError | None = None
         for number, (host, port) in enumerate(self._addresses):
+            known = [] if fresh else [entry for entry in self._entries if (entry.host, entry.port) == (host, port)]
+            if not known and not fresh and self._entries:
+                continue  # those that we know are asked first; the second round looks for the others
             now = time.monotonic()
             share = now + (deadline - now) / (
-                len(self._addresses) - number
-            )  # one that is gone leaves time for the next
-            known = [] if fresh else [entry for entry in self._entries if (entry.host, entry.port) == (host, port)]
+                len(self._addresses) - number + 1
+            )  # some is left for the next, and to ask
             try:
                 found += known or [HubEntry(self.identify(host, port, share).peer_id, host, port, ANY_INCARNATION, 0.0)]
             except (CallError, AuthenticationError, ProtocolError) as error:

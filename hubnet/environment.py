@@ -62,6 +62,9 @@ class Settings(NamedTuple):
     dev: bool = False
     """Debug logging of logger `hubnet`."""
 
+    def __repr__(self) -> str:  # it stands in tracebacks and crash reports
+        return f"<settings of namespace {self.namespace!r}, group {self.group!r}>"
+
 
 def _text(value: str) -> str:
     return value.strip()
@@ -215,8 +218,18 @@ def configure(**wishes: object) -> None:
 
 def _as_text(wish: object) -> str:
     if isinstance(wish, (list, tuple)):
-        return ",".join(part if isinstance(part, str) else f"{part[0]}:{part[1]}" for part in wish)
+        return ",".join(str(part) if isinstance(part, (str, int)) else _address_text(*part) for part in wish)
     return "" if wish is None else str(wish)
+
+
+def _address_text(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown, well-formed or not."""
+    url = re.sub(r"^([a-z+]*:/*).*@", r"\1***@", url, flags=re.IGNORECASE)
+    return re.sub(r"(password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
 
 
 def _parse(field: str, value: str, source: str) -> Any:
@@ -224,7 +237,9 @@ def _parse(field: str, value: str, source: str) -> Any:
     try:
         return parse(value)
     except ValueError as error:
-        shown = "(hidden)" if field in SECRET_FIELDS else repr(value)
+        shown = (
+            "(hidden)" if field in SECRET_FIELDS else repr(without_password(value) if field == "redis_url" else value)
+        )
         raise ConfigError(f"{source}: {shown} is not allowed for {name}; allowed: {error}") from None
 
 

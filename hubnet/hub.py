@@ -28,6 +28,7 @@ from hubnet.errors import (
     BrokerUnavailable,
     ConfigError,
     HubnetError,
+    NoHub,
 )
 from hubnet.links.context import here
 from hubnet.links.dial import Dialler
@@ -74,6 +75,7 @@ class Hub:
         self._wake = threading.Event()
         self._stopping = False
         self._announced = True
+        self._warned: set[tuple[bytes, str]] = set()
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
@@ -136,7 +138,8 @@ class Hub:
         with self._watch.lock:
             member = self._watch.members.get(peer_id)
             known = member is not None and member.record["incarnation"] == record["incarnation"] and member.link is link
-        if known and member is not None:
+            looked = known and member is not None and member.record["reachable"]
+        if looked and member is not None:
             record.update(reachable=member.record["reachable"], reason=member.record["reason"])
         else:
             seen, reason = self._watch.look(record)
@@ -213,10 +216,13 @@ class Hub:
                 f"{holder['hostname']}, is wanted by pid {record['pid']} on host {record['hostname']} as well"
             )
             _log.warning("refused a peer: %s", text)
-            if self._watch.colleagues and seen is Seen.ALIVE:
+            first = (peer_id, record["incarnation"]) not in self._warned
+            if self._watch.colleagues and seen is Seen.ALIVE and first:
+                self._warned.add((peer_id, record["incarnation"]))
                 self._watch.colleagues.warn(peer_id, f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT on one of them")
             raise ConfigError(f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT")
-        self._registry.write(peer_id, record, replaces=holder["incarnation"])
+        if self._registry.write(peer_id, record, replaces=holder["incarnation"]).outcome == "held":
+            raise NoHub(f"several peers want the id {record['host']}:{record['port']} at once; trying again")
 
     # -- the tick --------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ sockets), keepalive, TCP_INFO, and the source address of a route.
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 from struct import Struct, unpack_from
@@ -13,7 +14,6 @@ from struct import Struct, unpack_from
 from hubnet.core.calls import Transmission
 
 _TIMEVAL = Struct("@ll")
-_LOOPBACK = ("127.", "::1", "localhost", "0:0:0:0:0:0:0:1")
 
 
 def boot_id() -> str:
@@ -34,7 +34,7 @@ def machine_id() -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether an address or name stays on this machine."""
-    return host.startswith(_LOOPBACK)
+    return host in {"localhost", "::1"} or re.fullmatch(r"127\.\d+\.\d+\.\d+", host) is not None
 
 
 def route_address(host: str, port: int) -> str:

@@ -143,6 +143,9 @@ class _Peer:
             _log.setLevel(logging.DEBUG)
         parts = Parts(self, self.settings, self._incarnation, listed=not _asks_only)
         with self._guard:
+            if self._stopped:
+                parts.close(0.0)
+                return
             while self._early:  # events that were triggered before, in their order
                 name, body = self._early.popleft()
                 parts.publisher.publish(parts.names.event(parts.group, name).encode(), body)

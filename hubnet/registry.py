@@ -28,7 +28,7 @@ _ANYTHING = "anything"  # as the script knows it
 _log = logging.getLogger("hubnet")
 
 _NOW = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
-_CHANGED = "redis.call('HSETNX', version, 'epoch', epoch) redis.call('HINCRBY', version, 'counter', 1) "
+_CHANGED = "redis.call('HSETNX', version, 'epoch', epoch .. '-' .. now) redis.call('HINCRBY', version, 'counter', 1) "
 
 # Keys: records of the group, leases, groups, version, hubs.
 _WRITE = (
@@ -74,16 +74,18 @@ if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[5]) 
     + "return 1"
 )
 
-# Keys: leases, hubs, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry, ids.
+# Keys: leases, hubs, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry, then each id
+# and the number of the key that holds its record.
 _RENEW = (
     _NOW
     + """
 local missing, entry = {}, ARGV[4]
-for n = 5, #ARGV do
-  if redis.call('ZSCORE', KEYS[1], ARGV[n]) then
-    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), ARGV[n])
+for n = 5, #ARGV, 2 do
+  local id, records = ARGV[n], KEYS[tonumber(ARGV[n + 1])]
+  if redis.call('ZSCORE', KEYS[1], id) and redis.call('HEXISTS', records, id) == 1 then
+    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), id)
   else
-    missing[#missing + 1] = ARGV[n]
+    missing[#missing + 1] = id
   end
 end
 if entry ~= '' then redis.call('HSET', KEYS[2], ARGV[3], entry) end
@@ -179,13 +181,19 @@ class Registry:
         """Give these ids a fresh lease in one command; those whose record had gone come back."""
         ids = list(ids)
         entry = b""
+        if hub and not self._redis_now:
+            seconds, micros = self._do(lambda client: client.time())
+            self._redis_now = seconds + micros / 1e6
         if hub:
             said = {**hub[1], "renewed": self._redis_now}
             entry = signing.sign(said, self._place(self._names.hubs, hub[0]), self._ring).encode()
         groups = sorted({decode_id(peer_id).group for peer_id in ids})
         names = self._names
         keys = [names.leases, names.hubs, names.groups, names.version, *map(names.peers, groups)]
-        arguments = [self._lease_ms, self._expiry_ms, hub[0] if hub else b"", entry, *ids]
+        place = {group: number for number, group in enumerate(groups, 5)}
+        arguments = [self._lease_ms, self._expiry_ms, hub[0] if hub else b"", entry]
+        for peer_id in ids:
+            arguments += [peer_id, place[decode_id(peer_id).group]]
         now, missing = self._run(_RENEW, keys, arguments)
         self._redis_now = now / 1000
         return list(missing)
@@ -244,7 +252,7 @@ class Registry:
 
     @staticmethod
     def _place(key: str, peer_id: bytes) -> str:
-        return f"{key}|{peer_id.decode()}"
+        return f"{key}|{peer_id.decode(errors='replace')}"
 
     def _verified(self, text: bytes, key: str, peer_id: bytes) -> Record | None:
         try:

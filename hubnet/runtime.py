@@ -127,6 +127,8 @@ def secrets_in(path: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"HUBNET_SECRET_FILE: cannot read {path}: {error}") from error
     mounted = _DOCKER_SECRETS in file.parents  # the engine owns that folder
+    if not mounted and seen.st_uid not in {0, os.getuid()}:
+        raise ConfigError(f"HUBNET_SECRET_FILE: {path} belongs to somebody else: chown it to the user that runs this")
     if not mounted and seen.st_mode & 0o077:
         raise ConfigError(f"HUBNET_SECRET_FILE: others can read {path}: chmod 600 it")
     if not mounted and folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:

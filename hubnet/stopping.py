@@ -41,7 +41,8 @@ def signals(finish: Callable[[], None], wake: Callable[[], None]) -> Iterator[No
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: installed by somebody else's C code
+                signal.signal(number, handler)
         os.close(writing)
         watcher.join(1)
         os.close(reading)

@@ -115,6 +115,9 @@ class Watch:
                     renewed_elsewhere=self._moved(peer_id, member), cut_off=cut_off,
                 )  # fmt: skip
                 if verdict is Verdict.GONE:
+                    with self.lock:
+                        if self.members.get(peer_id) is not member:
+                            return  # it has just come back
                     self._bury(peer_id, member.record["incarnation"])
             except BrokerUnavailable as error:
                 _log.warning("could not withdraw a peer: %s", error)
@@ -144,6 +147,11 @@ class Watch:
     def sweep(self, snapshot: Snapshot) -> None:
         """Look at each peer whose lease has ended before anything is said of it."""
         self._suspects &= set(snapshot.silent_for)
+        if membership.too_many_silent(len(snapshot.silent_for), len(snapshot.records)):
+            _log.warning(
+                "half of the register is silent: this hub may be cut off, so nobody is declared gone by it now"
+            )
+            return
         for peer_id, silent_for in snapshot.silent_for.items():
             record = snapshot.records.get(peer_id)
             if record is not None and peer_id != self._own_id and peer_id not in self._looking:
@@ -154,6 +162,8 @@ class Watch:
     def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> None:
         try:
             seen, _ = self.look(record)
+            if seen is Seen.UNANSWERED and self.colleagues:
+                seen = self.colleagues.look(record) or seen
             verdict = membership.judge_expired(
                 seen, silent_for=silent_for, suspect_limit=self._suspect, reachable=record["reachable"]
             )

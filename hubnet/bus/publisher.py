@@ -17,6 +17,7 @@ import time
 from collections import Counter, deque
 from typing import Any
 
+from hubnet import machine
 from hubnet.broker import Broker
 from hubnet.core import envelopes
 from hubnet.core.envelopes import Packer
@@ -26,6 +27,7 @@ from hubnet.errors import BrokerUnavailable, HubnetError
 _MOST_OPEN = 4096
 _BATCH = 256 << 10
 _BACKOFF = 1.0
+_VANISHED_MS = 5000
 _MARK_AFTER = 1.0
 _log = logging.getLogger("hubnet")
 
@@ -107,7 +109,8 @@ class Publisher:
         self._wake.release()
         if self._thread:
             self._thread.join(timeout)
-        self._disconnect()
+        if self._owner is not None:
+            self._owner.disconnect()  # which ends a thread that still waits in it
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -118,7 +121,7 @@ class Publisher:
                     self._connect()
                 self._work()
             except (HubnetError, OSError) as error:
-                if str(error) != self._trouble:
+                if str(error) != self._trouble and not self._ended():
                     _log.warning("publishing interrupted, %d events wait: %s", len(self._outbox), error)
                 self._trouble = str(error)
                 self._counters.add("events.interruptions")
@@ -129,10 +132,16 @@ class Publisher:
                 self._disconnect()
                 self._wake.acquire(timeout=_BACKOFF)
 
+    def _ended(self) -> bool:
+        return self._stopping
+
     def _connect(self) -> None:
         import hiredis
 
         self._sock, self._owner = self._broker.open()
+        machine.give_up_unread(
+            self._sock, _VANISHED_MS
+        )  # with data in flight keepalive says nothing of a vanished Redis
         self._reader = hiredis.Reader()
         self._readable = select.poll()
         self._readable.register(self._sock, select.POLLIN)

@@ -78,7 +78,7 @@ def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhe
     """
     if renewed_elsewhere or not reachable or seen in {Seen.ALIVE, Seen.SILENT}:
         return Verdict.KEEP
-    if seen in {Seen.REFUSED, Seen.ANOTHER, Seen.IMPOSTOR}:
+    if seen in {Seen.REFUSED, Seen.ANOTHER}:
         return Verdict.GONE  # somebody answered for that machine: we are not cut off from it
     if cut_off:
         return Verdict.KEEP
@@ -116,6 +116,11 @@ def lost_half(ended_at: Sequence[float], members: int, ended: float) -> bool:
     """
     together = sum(1 for at in ended_at if abs(at - ended) <= 1.0)
     return members >= 4 and together * 2 >= members
+
+
+def too_many_silent(silent: int, records: int) -> bool:
+    """Whether so many leases have ended at once that the hub that looks should doubt itself first."""
+    return silent >= 4 and silent * 2 >= records
 
 
 def newer(first: Record, second: Record) -> bool:

@@ -28,9 +28,9 @@ from hubnet.errors import (
     RemoteError,
 )
 from hubnet.links.context import here
-from hubnet.links.dial import ANOTHER, REFUSED, Dialler, Unreachable
+from hubnet.links.dial import ANOTHER, BROKEN_OFF, REFUSED, Dialler, Unreachable
 from hubnet.links.link import Frame, Link
-from hubnet.links.pool import STALE_AFTER, Pool
+from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
 
 _NO_KWARGS: dict[str, Any] = {}
 _now = time.monotonic
@@ -110,8 +110,14 @@ class Caller:
         body, buffers = codec.encode_arguments(args, _NO_KWARGS)
         endpoint, pool = known
         idle = pool.idle
-        link = idle.pop() if idle and not buffers and len(body) < frames.SMALL else None
-        if link is None or (_now() - link.used > STALE_AFTER and link.wait_readable(0)):
+        try:
+            link = idle.pop() if not buffers and len(body) < frames.SMALL else None
+        except IndexError:  # none is idle
+            link = None
+        if link is not None and _now() - link.used > STALE_AFTER and link.wait_readable(0):
+            link.close()
+            link = None
+        if link is None:
             return self._carry(_Request(connection, endpoint.peer_id, body, buffers, depth, None))
         try:
             answer = link.exchange_plain(connection.name, body, depth, self._patience)
@@ -123,8 +129,10 @@ class Caller:
         if pool.closed:
             pool.give(link)
         else:
-            link.used = _now()
+            link.used = now = _now()
             idle.append(link)
+            if now - idle[0].used > IDLE_LIMIT:
+                pool.retire()
         if isinstance(answer, bytes):
             self.answered += 1  # no other thread can run between load and store of one attribute
             return codec.decode(answer, (), ran=YES)
@@ -182,7 +190,7 @@ class Caller:
                     endpoint.host, endpoint.port, Self(digest_of(peer_id), endpoint.incarnation), limit
                 )
             except Unreachable as error:
-                if not fresh and error.how in {ANOTHER, REFUSED}:
+                if not fresh and error.how in {ANOTHER, REFUSED, BROKEN_OFF}:
                     continue
                 raise PeerUnreachable(str(error), connection=tag, peer=peer_id) from error
             except CallError as error:
@@ -195,11 +203,20 @@ class Caller:
     def _known(self, endpoint: Endpoint) -> _Known:
         with self._lock:
             known = self.pools.get(endpoint.peer_id)
+            self._let_go_of_cold()
             same = known is not None and known[0].incarnation == endpoint.incarnation
             if known and not same:
                 known[1].close()
             self.pools[endpoint.peer_id] = found = (endpoint, known[1] if known and same else Pool())
             return found
+
+    def _let_go_of_cold(self) -> None:
+        """A new peer is met: a good moment to close what leads to peers that have gone, or were not called for long."""
+        now = _now()
+        for peer_id, (_, pool) in list(self.pools.items()):
+            if pool.is_cold(now):
+                del self.pools[peer_id]
+                pool.close()
 
     def forget(self, peer_id: bytes, incarnation: bytes) -> None:
         """Close what is kept for an incarnation that has gone."""

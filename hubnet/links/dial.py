@@ -15,13 +15,8 @@ from hubnet.links import address
 from hubnet.links.link import Link
 
 HANDSHAKE_LIMIT = 5.0
-REFUSED, UNANSWERED, SILENT, ANOTHER, UNKNOWN_NAME = (
-    "refused",
-    "unanswered",
-    "silent",
-    "another",
-    "unknown-name",
-)
+REFUSED, UNANSWERED, SILENT, ANOTHER = "refused", "unanswered", "silent", "another"
+UNKNOWN_NAME, BROKEN_OFF = "unknown-name", "broken-off"
 
 
 class Unreachable(PeerUnreachable):
@@ -89,7 +84,7 @@ class Dialler:
                 sock.settimeout(max(0.001, limit - time.monotonic()))
                 data = sock.recv(handshake.LIMIT)
                 if not data:
-                    raise ConnectionResetError
+                    raise EOFError
                 if answer := side.receive(data):
                     sock.sendall(answer)
         except TimeoutError:
@@ -97,9 +92,13 @@ class Dialler:
                 SILENT,
                 f"{where} accepts but does not answer: its process is stopped, or it is no hubnet peer",
             ) from None
-        except OSError as error:
+        except EOFError:
             raise AuthenticationError(
                 f"{where} closed our handshake: another secret, namespace or version; its log says which"
+            ) from None
+        except OSError as error:
+            raise _unreachable(
+                BROKEN_OFF, f"{where} broke off our handshake ({error}): its process ended, or takes no more links"
             ) from error
         except RemoteProtocolError as error:
             raise RemoteProtocolError(f"{where} is no hubnet peer: {error}") from error

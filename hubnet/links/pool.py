@@ -7,7 +7,7 @@ from collections import deque
 
 from hubnet.links.link import Link
 
-_IDLE_LIMIT = 60.0
+IDLE_LIMIT = 60.0
 STALE_AFTER = 0.010
 _now = time.monotonic
 
@@ -41,10 +41,16 @@ class Pool:
         link.used = now = _now()
         idle = self.idle
         idle.append(link)
-        if self.closed or (len(idle) > 1 and now - idle[0].used > _IDLE_LIMIT):
-            self._retire()
+        if self.closed or (len(idle) > 1 and now - idle[0].used > IDLE_LIMIT):
+            self.retire()
 
-    def _retire(self) -> None:
+    def is_cold(self, now: float) -> bool:
+        """Whether all its idle links have ended, or were not used for a minute; never while one may be in use."""
+        links = list(self.idle.copy())  # in one step: other threads take and give meanwhile
+        return bool(links) and all(now - link.used > IDLE_LIMIT or link.wait_readable(0) for link in links)
+
+    def retire(self) -> None:
+        """Close the coldest link."""
         try:
             coldest = self.idle.popleft()
         except IndexError:
@@ -59,4 +65,4 @@ class Pool:
         """Say goodbye on every idle link; those in use follow when they come back."""
         self.closed = True
         while self.idle:
-            self._retire()
+            self.retire()

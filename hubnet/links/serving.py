@@ -174,10 +174,11 @@ class Serving:
                 with self._lock:
                     self._waiting -= 1
                     spare = self._waiting > 0
+                watched = 0 <= patience < _SPARE_AFTER and self._limits_passed()
                 if events:
                     fd = events[0][0]
                     self._on_event(fd, self._links.get(fd))
-                elif not self._limits_passed() and spare:
+                elif spare and not watched:
                     return
         finally:
             with self._lock:
@@ -247,7 +248,8 @@ class Serving:
             if error.errno in {errno.EMFILE, errno.ENFILE} and not self._closed:
                 _log.error("no link can be taken: %s; raise the limit of open files (ulimit -n)", error)
                 time.sleep(0.1)  # the one who waits would be reported again at once
-        self._arm(self._listener_fd)
+        finally:
+            self._arm(self._listener_fd)
 
     def _arm(self, fd: int) -> None:
         try:
@@ -357,6 +359,7 @@ class Serving:
         link.used = arrived
         connection = self._host.find(frame.name) or self._find_late(frame.name)
         if connection is None:
+            link.busy = True
             return self._answer(link, link.protection.pack(frames.REFUSED, self._host.missing(frame.name)))
         with self._lock:
             if link.said_bye:
@@ -409,7 +412,6 @@ class Serving:
         self._make_sure_another_waits()
         if not connection.counted:
             return self._answer(link, running.run(self._host, link, connection, frame, arrived))
-        ready: Sequence[_Job] = ()
         try:
             answer = running.run(self._host, link, connection, frame, arrived)
         finally:
@@ -417,9 +419,8 @@ class Serving:
                 ready = self._admission.leave(connection, frame.depth)
                 if self._draining:
                     self._settled.notify_all()
-        kept = self._answer(link, answer)
-        self._run_ready(ready)
-        return kept
+            self._run_ready(ready)  # before the answer, which may be long in going out
+        return self._answer(link, answer)
 
     def _run_ready(self, ready: Sequence[_Job]) -> None:
         for job in ready:
@@ -429,8 +430,12 @@ class Serving:
                 self._run_waiting(*job)
 
     def _run_waiting(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> None:
-        if self._run(link, connection, frame, arrived):
-            self._arm(link.fileno)
+        try:
+            if self._run(link, connection, frame, arrived):
+                self._arm(link.fileno)
+        except Exception:
+            _log.exception("serving %r failed; it is closed", link)
+            self._end(link)
 
     def _refuse_at_once(self, link: Link, frame: Frame) -> bool:
         if frame.depth >= admission.DEEPEST:

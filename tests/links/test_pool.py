@@ -58,7 +58,7 @@ def test_the_coldest_is_closed_with_a_goodbye_when_it_was_not_used_for_long(link
     pool = Pool()
     for near, _ in links[:2]:
         pool.give(near)
-    aged(pool, pool_room._IDLE_LIMIT + 1)
+    aged(pool, pool_room.IDLE_LIMIT + 1)
     pool.give(links[2][0])
 
     assert len(pool) == 2
@@ -70,7 +70,7 @@ def test_the_coldest_is_closed_with_a_goodbye_when_it_was_not_used_for_long(link
 def test_the_last_link_stays_however_cold(links: list[tuple[Link, Link]]) -> None:
     pool = Pool()
     pool.give(links[0][0])
-    aged(pool, 10 * pool_room._IDLE_LIMIT)
+    aged(pool, 10 * pool_room.IDLE_LIMIT)
     assert pool.take() is links[0][0]
     pool.give(links[0][0])
     assert len(pool) == 1
