@@ -20,6 +20,7 @@ from hubnet.errors import (
     YES,
     CallError,
     CallTimeout,
+    DecodeError,
     HubnetError,
     InvalidConnection,
     LocalProtocolError,
@@ -135,7 +136,12 @@ class Caller:
                 pool.retire()
         if isinstance(answer, bytes):
             self.answered += 1  # no other thread can run between load and store of one attribute
-            return codec.decode(answer, (), ran=YES)
+            try:
+                return codec.loads(answer)
+            except Exception as error:
+                raise DecodeError(
+                    f"the result of {untagged(connection.tag)} {codec.cannot_rebuild(error)}", ran=YES
+                ) from error
         return self._otherwise(connection.tag, endpoint, answer)
 
     def _carry(self, request: _Request, failed: _Failed | None = None) -> Any:

@@ -46,8 +46,6 @@ class Link:
     __slots__ = (
         "_leftover",
         "_poll",
-        "_recv_now",
-        "_send_now",
         "_sock",
         "_tick",
         "busy",
@@ -57,7 +55,9 @@ class Link:
         "friendly",
         "home",
         "protection",
+        "recv_now",
         "said_bye",
+        "send_now",
         "streak",
         "suite",
         "used",
@@ -69,8 +69,8 @@ class Link:
         machine.no_delay(sock)
         machine.watch_for_silence(sock)
         self._sock = sock
-        self._recv_now = sock.recv
-        self._send_now = sock.send
+        self.recv_now = sock.recv
+        self.send_now = sock.send
         self._tick = TICK
         self._leftover = b""
         self._poll = select.poll()
@@ -98,13 +98,13 @@ class Link:
             self._wait_at_most(TICK)
         request = self.protection.small(_REQUEST, name, body, depth, patience, 0)
         try:
-            sent = self._send_now(request)
+            sent = self.send_now(request)
         except OSError as error:
-            sent = self._send_failed(error, None)
+            sent = self.send_failed(error, None)
         if sent != len(request):
             self._send_rest(memoryview(request)[sent:], None)
         try:
-            data = self._recv_now(_CHUNK)
+            data = self.recv_now(_CHUNK)
         except OSError:
             data = b""  # receive() tries again and says why
         if data[4:HEADER_SIZE] == _PLAIN_RESULT and len(data) == int.from_bytes(data[:4], "little") + HEADER_SIZE:
@@ -173,11 +173,11 @@ class Link:
             try:
                 sent = self._sock.send(piece)
             except OSError as error:
-                sent = self._send_failed(error, deadline)
+                sent = self.send_failed(error, deadline)
             if sent < len(piece):
                 self._send_rest(memoryview(piece)[sent:], deadline)
 
-    def _send_failed(self, error: OSError, deadline: float | None) -> int:
+    def send_failed(self, error: OSError, deadline: float | None) -> int:
         if isinstance(error, BlockingIOError):
             self._stalled(deadline, NO)
             return 0
@@ -188,7 +188,7 @@ class Link:
             try:
                 view = view[self._sock.send(view) :]
             except OSError as error:
-                self._send_failed(error, deadline)
+                self.send_failed(error, deadline)
             if deadline is not None and view.nbytes and time.monotonic() >= deadline:
                 raise CallTimeout("the deadline passed", ran=NO)
 
@@ -313,25 +313,14 @@ class Link:
         if self._tick != seconds:
             self._tick = seconds
             machine.limit_waits(self._sock, seconds)
-        return self.recv()
-
-    def recv(self) -> bytes | None:
-        """What arrives within the moment of the last ``hear_soon``; None when nothing does, b"" at the end."""
         try:
-            return self._recv_now(_CHUNK)
+            return self.recv_now(_CHUNK)
         except BlockingIOError:
             self._tick = TICK
             machine.limit_waits(self._sock, TICK)
             return None
         except OSError:
             return b""
-
-    def try_send(self, frame: bytes) -> int:
-        """Send a small frame; how many of its bytes were taken."""
-        try:
-            return self._send_now(frame)
-        except OSError as error:
-            return self._send_failed(error, None)
 
     @property
     def leftover(self) -> bytes:

@@ -39,6 +39,7 @@ _STREAK = 3
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _UNPACK = frames.HEADER.unpack_from
 _REQUEST, _HEADER_SIZE = frames.REQUEST, frames.HEADER_SIZE
+_CHUNK = 65536
 _SLOT = Connection("", lambda: None)
 _log = logging.getLogger("hubnet")
 
@@ -314,7 +315,7 @@ class Serving:
             return data
         like_the_first = data[4:_HEADER_SIZE]  # from here on one comparison stands for all of these checks
         host, table, half_open, admitted = self._host, self._host.table, self._arrivals.half_open, self._admission
-        open_small, recv, try_send, answer_to = link.protection.open_small, link.recv, link.try_send, running.answer_to
+        open_small, recv, send, answer_to = link.protection.open_small, link.recv_now, link.send_now, running.answer_to
         while True:
             if (
                 data[4:_HEADER_SIZE] != like_the_first
@@ -330,14 +331,21 @@ class Serving:
             if not self._waiting or half_open:
                 self._make_sure_another_waits()
             answer = answer_to(link, connection, opened[named:])
-            if not isinstance(answer, bytes):
+            if isinstance(answer, bytes):
+                try:
+                    sent = send(answer)
+                except OSError as error:
+                    sent = link.send_failed(error, None)
+                if sent != len(answer):
+                    link.send([memoryview(answer)[sent:]])
+            else:
                 link.send(answer)
-            elif (sent := try_send(answer)) != len(answer):
-                link.send([memoryview(answer)[sent:]])
-            following = recv()
-            if not following or len(following) < _HEADER_SIZE:
-                return following
-            data = following
+            try:
+                data = recv(_CHUNK)
+            except OSError:
+                return link.hear_soon(_CLOSELY)
+            if len(data) < _HEADER_SIZE:
+                return data
 
     def _leave_slot(self, link: Link, depth: int) -> None:
         link.used = time.monotonic()
