@@ -75,18 +75,20 @@ class EmbeddedServer:
     """A private server as a managed child: password, loopback, private files, dead when its owner is."""
 
     def __init__(self, binary: str) -> None:
-        self._folder = tempfile.mkdtemp(prefix="server-", dir=runtime.directory())
         self._password = secrets.token_urlsafe(24)
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = ""
+        self._folder = self.url = ""
         _owned.add(self)
+        reason = f"{binary} did not run"
         for _ in range(5):  # another process may take the port between the probe and the bind
+            self._folder = tempfile.mkdtemp(prefix="server-", dir=runtime.directory())
             if self._start(binary):
                 return
-        log = Path(self._folder, "server.log")
-        reason = log.read_text().strip().splitlines()[-1:] if log.exists() else [f"{binary} did not run"]
-        self.close()
-        raise BrokerUnavailable(f"the embedded server did not start: {''.join(reason)}")
+            log = Path(self._folder, "server.log")
+            reason = "".join(log.read_text().strip().splitlines()[-1:]) if log.exists() else reason
+            self._end()
+        _owned.discard(self)
+        raise BrokerUnavailable(f"the embedded server did not start: {reason}")
 
     def _start(self, binary: str) -> bool:
         with socket.socket() as probe:
@@ -124,6 +126,9 @@ class EmbeddedServer:
     def close(self) -> None:
         """Stop the server and remove its files."""
         _owned.discard(self)
+        self._end()
+
+    def _end(self) -> None:
         if self._process and self._process.stdin:
             self._process.stdin.close()
             try:
@@ -149,7 +154,7 @@ os.register_at_fork(after_in_child=_after_fork)
 def answers(url: str) -> bool:
     """Whether a server at this URL takes its password."""
     try:
-        _plain(urlsplit(url)).close()
+        _plain(urlsplit(url), limit=1.0).close()
         return True
     except (OSError, BrokerUnavailable):
         return False
@@ -316,22 +321,22 @@ def resp(*parts: bytes) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
-def _plain(where: SplitResult) -> socket.socket:
+def _plain(where: SplitResult, limit: float = _CONNECT_LIMIT) -> socket.socket:
     if where.scheme == "unix":
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(_CONNECT_LIMIT)
+        sock.settimeout(limit)
         sock.connect(unquote(where.path))
     else:
-        sock = socket.create_connection((where.hostname or "127.0.0.1", where.port or 6379), timeout=_CONNECT_LIMIT)
+        sock = socket.create_connection((where.hostname or "127.0.0.1", where.port or 6379), timeout=limit)
         machine.no_delay(sock)
         machine.watch_for_silence(sock)
     try:
         if where.password is not None:
             user = [unquote(where.username).encode()] if where.username else []
-            _answer(sock, (b"AUTH", *user, unquote(where.password).encode()))
+            _answer(sock, (b"AUTH", *user, unquote(where.password).encode()), limit)
         database = where.path.strip("/") if where.scheme == "redis" else ""
         if database not in {"", "0"}:
-            _answer(sock, (b"SELECT", database.encode()))
+            _answer(sock, (b"SELECT", database.encode()), limit)
     except BaseException:
         sock.close()
         raise
@@ -339,11 +344,11 @@ def _plain(where: SplitResult) -> socket.socket:
     return sock
 
 
-def _answer(sock: socket.socket, command: Sequence[bytes]) -> Any:
+def _answer(sock: socket.socket, command: Sequence[bytes], limit: float = _ANSWER_LIMIT) -> Any:
     import hiredis
 
     reader = hiredis.Reader()
-    sock.settimeout(_ANSWER_LIMIT)
+    sock.settimeout(limit)
     sock.sendall(resp(*command))
     try:
         while (reply := reader.gets()) is False:

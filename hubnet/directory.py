@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hubnet.bus.subscriber import Subscriber
@@ -155,7 +155,7 @@ class Directory:
             NoHub: none did before the deadline.
         """
         if self._hub:
-            return (self._hub.resolve if tag == RESOLVE else self._hub.list)(*args)
+            return self._ask_ourselves(self._hub.resolve if tag == RESOLVE else self._hub.list, args, deadline)
         failure: Exception | None = None
         question = Connection(tag, _asked_there, idempotent=True)
         fresh = False
@@ -183,10 +183,26 @@ class Directory:
                 continue
             with self._changed:
                 self._changed.wait(min(left, _BACKOFF * random.uniform(0.05, 0.5)))  # noqa: S311 - jitter
-        reason = f": {failure}" if failure else "; start one with `hubnet hub`, or set HUBNET_HUBS"
+        missing = "; start one with `hubnet hub`, or set HUBNET_HUBS"
+        if self._registry.strangers:
+            missing = (
+                f": {self._registry.strangers} in the register use another secret: HUBNET_SECRET differs from theirs"
+            )
+        reason = f": {failure}" if failure else missing
         if isinstance(failure, BrokerUnavailable):
             raise BrokerUnavailable(str(failure)) from failure
         raise NoHub(f"no hub answered in time{reason}") from failure
+
+    def _ask_ourselves(self, door: Callable[..., Any], args: tuple[Any, ...], deadline: float) -> Any:
+        """On a hub: its own door; at the start the register may be a moment away."""
+        while True:
+            try:
+                return door(*args)
+            except BrokerUnavailable:
+                if time.monotonic() >= deadline:
+                    raise
+                with self._changed:
+                    self._changed.wait(min(deadline - time.monotonic(), 0.1))
 
     def resolve(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
         """Where a peer is: known already, or as a hub says.

@@ -117,6 +117,10 @@ def _one_of(*words: str) -> Callable[[str], str]:
 def _group(value: str) -> str:
     if value == "peers":
         raise ValueError("any name but 'peers', which is a key of every listing")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text in UTF-8") from None
     return "" if value == "None" else value
 
 
@@ -126,8 +130,14 @@ def _namespace(value: str) -> str:
     return value
 
 
+def _port_fits(url: str) -> bool:
+    return 0 < int(url.partition("://")[2].partition("/")[0].rpartition(":")[2]) < 65536
+
+
 def _redis_url(value: str) -> str:
     value = value.strip()
+    if re.search(r":\d+$", value.partition("://")[2].partition("/")[0]) and not _port_fits(value):
+        raise ValueError("a port from 1 to 65535")
     if value and not re.match(r"(rediss?|unix)://.", value):
         raise ValueError(
             "redis://, rediss:// or unix:// followed by where Redis is (Sentinel and Cluster are not supported yet)"

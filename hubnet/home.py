@@ -124,7 +124,7 @@ class Home:
 
     def _settle(self) -> Link:
         """A link to the first hub of our order that takes us."""
-        failure: HubnetError = NoHub("no hub is known: start one with `hubnet hub`, or set HUBNET_HUBS")
+        failure: HubnetError = NoHub("no hub of our secret is known: start one with `hubnet hub`, or set HUBNET_HUBS")
         for hub in self._directory.hubs_in_order(time.monotonic() + _ANSWER_LIMIT):
             try:
                 wanted = Self(digest_of(hub.peer_id), hub.incarnation)

@@ -215,10 +215,11 @@ class Hub:
                 f"the id {record['host']}:{record['port']} in group {record['group']}, held by pid {holder['pid']} on host "
                 f"{holder['hostname']}, is wanted by pid {record['pid']} on host {record['hostname']} as well"
             )
-            _log.warning("refused a peer: %s", text)
             first = (peer_id, record["incarnation"]) not in self._warned
-            if self._watch.colleagues and seen is Seen.ALIVE and first:
+            if first:
                 self._warned.add((peer_id, record["incarnation"]))
+                _log.warning("refused a peer: %s", text)
+            if self._watch.colleagues and seen is Seen.ALIVE and first:
                 self._watch.colleagues.warn(peer_id, f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT on one of them")
             raise ConfigError(f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT")
         if self._registry.write(peer_id, record, replaces=holder["incarnation"]).outcome == "held":

@@ -14,7 +14,7 @@ from hubnet.bus.publisher import Publisher
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
 from hubnet.colleagues import WARN, Colleagues, warned
-from hubnet.core import calls, handshake
+from hubnet.core import calls, handshake, sealing
 from hubnet.core.channels import Names
 from hubnet.core.connections import Connection, Connections
 from hubnet.core.envelopes import Opener, Packer, Sender
@@ -186,6 +186,21 @@ class Parts:
 
     def _who(self) -> dict[str, Any]:
         return {"id": self.id, "friendly": self._peer.friendly_id}
+
+
+def import_the_rest(*, hub: bool) -> None:
+    """Import now what threads of ours would import later, when a fork might fall into it."""
+    import encodings.idna  # by every look-up of a name
+    import getpass
+    import urllib.parse
+
+    import hiredis
+
+    _ = encodings.idna, getpass, hiredis, urllib.parse, sealing.available()
+    if hub:
+        import redis
+
+        _ = redis
 
 
 def _keyring(settings: Settings, broker: Broker) -> Keyring:

@@ -137,11 +137,13 @@ class _Peer:
             self._open_when_imported()
 
     def _build(self) -> None:
-        from hubnet.parts import Parts  # most of hubnet: imported here, so that importing hubnet stays cheap
-
         if self.settings.dev:
             _log.setLevel(logging.DEBUG)
-        parts = Parts(self, self.settings, self._incarnation, listed=not _asks_only)
+        with _making:
+            from hubnet import parts as rooms  # most of hubnet: imported here, so that importing hubnet stays cheap
+
+            rooms.import_the_rest(hub=self.settings.is_hub)
+            parts = rooms.Parts(self, self.settings, self._incarnation, listed=not _asks_only)
         with self._guard:
             if self._stopped:
                 parts.close(0.0)
@@ -408,6 +410,7 @@ class _Peer:
 
 _peer = _Peer()
 _asks_only = False
+_making = threading.Lock()
 
 
 def Peer(*args: Any, **kwargs: Any) -> _Peer:
@@ -466,5 +469,8 @@ def _after_fork() -> None:
     old.abandon()
 
 
+# A fork in the middle of an import, or of tempfile's first look round, would leave a lock taken in the child for good: forks
+# wait until the parts are made.
+os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
 os.register_at_fork(after_in_child=_after_fork)
 atexit.register(lambda: _peer.stop(grace=1.0))

@@ -144,6 +144,8 @@ class Registry:
         self._scripts: dict[str, Any] = {}
         self._cached: tuple[str, dict[bytes, Record]] = ("", {})
         self._redis_now = 0.0
+        self.strangers = 0
+        """Hubs in the register that signed with a secret which is not ours, when last read."""
 
     # -- what hubs do ----------------------------------------------------------------------------------------------
 
@@ -231,10 +233,12 @@ class Registry:
     def hubs(self) -> list[HubEntry]:
         """The hubs that signed themselves in."""
         said = self._broker.ask(b"HGETALL", self._names.hubs.encode())
+        self.strangers = len(said) // 2
         found = []
         for peer_id, text in zip(said[::2], said[1::2], strict=True):
             if entry := self._verified(text, self._names.hubs, peer_id):
                 incarnation = bytes.fromhex(entry["incarnation"])
+                self.strangers -= 1
                 found.append(HubEntry(peer_id, entry["host"], entry["port"], incarnation, entry["renewed"]))
         return found
 

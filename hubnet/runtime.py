@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hubnet import machine
 from hubnet.core.keys import new_token
 from hubnet.errors import ConfigError
 
+_one_thread = threading.Lock()
 _DOCKER_SECRETS = Path("/run/secrets")
 
 
@@ -102,15 +104,16 @@ def machine_secret() -> str:
     """The secret of the nets of this machine and user, made by whoever asks first."""
     said = read("secret.json")
     if said is None:
-        lock = Lock("secret.lock")
-        try:
-            lock.take(wait=True)
-            said = read("secret.json")
-            if said is None:
-                said = {"secret": new_token(os.urandom(32))}
-                write("secret.json", said)
-        finally:
-            lock.close()
+        with _one_thread:  # the lock below is the process's
+            lock = Lock("secret.lock")
+            try:
+                lock.take(wait=True)
+                said = read("secret.json")
+                if said is None:
+                    said = {"secret": new_token(os.urandom(32))}
+                    write("secret.json", said)
+            finally:
+                lock.close()
     return str(said["secret"])
 
 
@@ -133,7 +136,7 @@ def secrets_in(path: str) -> list[str]:
         raise ConfigError(f"HUBNET_SECRET_FILE: others can read {path}: chmod 600 it")
     if not mounted and folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
         raise ConfigError(f"HUBNET_SECRET_FILE: others can write the folder of {path}: chmod 700 it")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise ConfigError(f"HUBNET_SECRET_FILE: {path} is empty; `hubnet secret new` prints a secret")
     return lines

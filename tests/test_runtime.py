@@ -289,7 +289,6 @@ def test_through_a_link_the_true_folder_counts(file, tmp_path):
 
 
 @root_only
-@pytest.mark.xfail(reason="gap: only the mode is looked at; a file of another user can be rewritten by that user")
 def test_a_file_of_somebody_else_is_refused(file):
     file.write_text(TOKEN)
     os.chown(file, 12345, 12345)

@@ -2,7 +2,8 @@
 
 Pickle protocol 5 first; cloudpickle where pickle fails or the pickle names ``__main__``, which means another file on the
 other side. Large bytes, memoryviews and arrays go out of band: they are written from and received into memory of their
-own. Nothing here is ever given bytes whose sender has not proved the secret.
+own. A bytearray stays in the pickle: taken out, one that an argument refers to twice would arrive as two. Nothing here is
+ever given bytes whose sender has not proved the secret.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class _Apart:
 
 def _is_apart(value: object) -> bool:
     if isinstance(value, memoryview):
-        return value.contiguous
+        return value.contiguous and value.ndim == 1 and value.format == "B"
     return type(value) is bytes and len(value) >= LARGE
 
 

@@ -102,9 +102,15 @@ def _hash(*parts: bytes) -> bytes:
 
 
 class _Side:
-    """What both sides share: collecting one message of known length at a time, and the key schedule."""
+    """What both sides share: collecting one message of known length at a time, and the key schedule.
+
+    Attributes:
+        session: once the handshake is done.
+        leftover: what came behind the last message: the listener may say goodbye at once.
+    """
 
     session: Session | None = None
+    leftover = b""
 
     def __init__(self, own: Self, suites: int, random: Callable[[int], bytes], binding: bytes) -> None:
         self.own = own
@@ -126,10 +132,11 @@ class _Side:
         length = self._expected(self._buffer)
         if length is None or len(self._buffer) < length:
             return b""
-        if len(self._buffer) > length:
+        message, self.leftover, self._buffer = self._buffer[:length], self._buffer[length:], b""
+        answer = self._advance(message)
+        if self.leftover and (self.session is None or answer):
             raise RemoteProtocolError("bytes after a handshake message")
-        message, self._buffer = self._buffer, b""
-        return self._advance(message)
+        return answer
 
     def _expected(self, buffer: bytes) -> int | None:
         raise NotImplementedError

@@ -30,6 +30,10 @@ def group_name(group: str | None) -> str:
         return NO_GROUP
     if not isinstance(group, str):
         raise TypeError(f"a group is a str, not {type(group).__name__}: {group!r}")
+    try:
+        group.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"a group's name is text that UTF-8 can hold, not {group!r}") from None
     if group == RESERVED_GROUP:
         raise ConfigError("a group may not be called 'peers': listings use that key; choose another name")
     return group

@@ -18,9 +18,8 @@ def available() -> bool:
     global _available
     if _available is None:
         try:
-            import cryptography.hazmat.primitives.asymmetric.x25519
-            import cryptography.hazmat.primitives.ciphers.aead  # noqa: F401
-
+            Exchange(bytes(32))  # used once, because the package imports its backend on first use
+            cipher(bytes(32))
             _available = True
         except ImportError:
             _available = False

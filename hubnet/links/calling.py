@@ -196,6 +196,10 @@ class Caller:
                     endpoint.host, endpoint.port, Self(digest_of(peer_id), endpoint.incarnation), limit
                 )
             except Unreachable as error:
+                if deadline is not None and time.monotonic() >= deadline:
+                    where = f"{endpoint.host}:{endpoint.port}"
+                    text = f"{untagged(tag)} on {where}: its deadline passed while dialling; it did not run"
+                    raise CallTimeout(text, connection=tag, peer=peer_id, ran=NO) from error
                 if not fresh and error.how in {ANOTHER, REFUSED, BROKEN_OFF}:
                     continue
                 raise PeerUnreachable(str(error), connection=tag, peer=peer_id) from error

@@ -60,9 +60,9 @@ class Dialler:
         where = f"{host}:{port}"
         sock = _connect(host, port, deadline, where)
         try:
-            session = self._shake(sock, wanted, deadline, where)
+            session, leftover = self._shake(sock, wanted, deadline, where)
             if session.verdict == handshake.ACCEPTED:
-                link = Link(sock, frames.protection(session), session.foreign, session.suite)
+                link = Link(sock, frames.protection(session), session.foreign, session.suite, leftover)
                 link.friendly = {"host": host, "port": port}
                 link.send(link.protection.pack(frames.HELLO, self._hello()), deadline)
                 return link
@@ -75,7 +75,7 @@ class Dialler:
             raise PeerBusy(f"the peer at {where} takes no link now: {said}; try later or elsewhere")
         raise _unreachable(ANOTHER, f"{where}: {said}, not the peer that was dialled; ask for a fresh listing")
 
-    def _shake(self, sock: socket.socket, wanted: Self, deadline: float, where: str) -> handshake.Session:
+    def _shake(self, sock: socket.socket, wanted: Self, deadline: float, where: str) -> tuple[handshake.Session, bytes]:
         side = Initiator(self._own, wanted, self._ring, self._suites, os.urandom)
         limit = min(deadline, time.monotonic() + HANDSHAKE_LIMIT)
         try:
@@ -102,7 +102,7 @@ class Dialler:
             ) from error
         except RemoteProtocolError as error:
             raise RemoteProtocolError(f"{where} is no hubnet peer: {error}") from error
-        return side.session
+        return side.session, side.leftover
 
 
 def _connect(host: str, port: int, deadline: float, where: str) -> socket.socket:

@@ -63,7 +63,9 @@ class Link:
         "used",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, protection: Protection, foreign: Self, suite: int) -> None:
+    def __init__(
+        self, sock: socket.socket, protection: Protection, foreign: Self, suite: int, leftover: bytes = b""
+    ) -> None:
         sock.settimeout(None)
         machine.limit_waits(sock, TICK, TICK)
         machine.no_delay(sock)
@@ -72,7 +74,7 @@ class Link:
         self.recv_now = sock.recv
         self.send_now = sock.send
         self._tick = TICK
-        self._leftover = b""
+        self._leftover = leftover
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self.protection = protection

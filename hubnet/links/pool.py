@@ -45,9 +45,9 @@ class Pool:
             self.retire()
 
     def is_cold(self, now: float) -> bool:
-        """Whether all its idle links have ended, or were not used for a minute; never while one may be in use."""
-        links = list(self.idle.copy())  # in one step: other threads take and give meanwhile
-        return bool(links) and all(now - link.used > IDLE_LIMIT or link.wait_readable(0) for link in links)
+        """Whether none of its idle links was used for a minute; the links themselves belong to whoever takes them."""
+        links = self.idle.copy()  # in one step: other threads take and give meanwhile
+        return bool(links) and all(now - link.used > IDLE_LIMIT for link in links)
 
     def retire(self) -> None:
         """Close the coldest link."""

@@ -1,11 +1,12 @@
 """A user's process that a test can talk to: it runs the code it is sent, as ``__main__`` of a file called actor.py."""
 
 import os
+import pathlib
 import pickle
 import struct
 import sys
 
-sys.path.insert(0, os.getcwd())
+sys.path.insert(0, str(pathlib.Path.cwd()))
 _answers = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)  # what the code prints goes to the log
 

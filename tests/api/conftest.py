@@ -38,7 +38,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Raised(Exception):  # noqa: N818 - it says what the other process raised
+class Raised(Exception):
     """What the code raised over there.
 
     Attributes:
@@ -172,7 +172,7 @@ class Net:
     def worker(self, code: str = "", **env: str) -> Actor:
         """A peer that is registered."""
         made = self.actor(code, **env)
-        made.ask("hubnet.Peer().ready().home.registered.wait(20) or 1/0")
+        eventually(lambda: made.ask("hubnet.Peer().id and hubnet.stats()['registered']"))
         return made
 
     def module(self, name: str, code: str) -> None:
@@ -202,4 +202,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
     made.close()
 
 
-SIGKILL, SIGTERM, SIGSTOP, SIGCONT, SIGINT = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT, signal.SIGINT
+SIGKILL, SIGTERM, SIGSTOP, SIGCONT, SIGINT = (
+    signal.SIGKILL,
+    signal.SIGTERM,
+    signal.SIGSTOP,
+    signal.SIGCONT,
+    signal.SIGINT,
+)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import pytest
 
 from .conftest import Actor, Net, Raised, eventually
 
-NEWS = """
+NEWS = dedent("""
     @hubnet.event("news")
     def tell(*args, **kwargs): return args, kwargs
-"""
-EARS = """
+""")
+EARS = dedent("""
     heard = []
     @hubnet.subscribe("news")
     def hear(*args, **kwargs): heard.append((args, kwargs))
-"""
+""")
 IS_LIVE = "all(hubnet.Peer().ready().subscriber.is_live(one) for one in hubnet.Peer()._subscriptions)"
 
 
@@ -30,18 +32,20 @@ def parts(shared: Net) -> dict[str, Actor]:
         "hub": shared.hub(NEWS, HUBNET_GROUP="red"),
         "red": shared.worker(NEWS, HUBNET_GROUP="red"),
         "blue": shared.worker(NEWS, HUBNET_GROUP="blue"),
-        "green": shared.worker(NEWS + "other = hubnet.event('other news')(lambda *a: (a, {}))", HUBNET_GROUP="green: 100% {*}"),
+        "green": shared.worker(
+            NEWS + "other = hubnet.event('other news')(lambda *a: (a, {}))", HUBNET_GROUP="green: 100% {*}"
+        ),
     }
 
 
-def heard_from(parts: dict[str, Actor], listener: Actor, *, names: str = "heard") -> set[str]:
-    """Let everybody tell its name, then an end mark, and see who was heard."""
+def heard_from(parts: dict[str, Actor], listener: Actor) -> set[str]:
+    """Let everybody tell its name, and see whom the latest subscription heard."""
     for name, actor in parts.items():
         actor.run(f"tell({name!r})")
     eventually(lambda: all(name in listener.ask("[args[0] for args, _ in everything]") for name in parts))
     # one reader hands each event to all subscriptions at once; their queues may still be a moment behind
     eventually(lambda: listener.ask("hubnet.stats()['events.queued']") == 0)
-    found = set(listener.ask(f"[args[0] for args, _ in {names}]"))
+    found = set(listener.ask("[args[0] for args, _ in heard]"))
     listener.run("del everything[:], heard[:]")
     return found
 
@@ -105,28 +109,27 @@ FILTERS = [
 
 @pytest.mark.parametrize(("wish", "expected"), FILTERS)
 def test_a_filter_hears_those_it_means(parts: dict[str, Actor], listener: Actor, wish: str, expected: str) -> None:
-    listener.run(f"hubnet.subscribe('news', {wish})(lambda *args, **kwargs: heard.append((args, kwargs)))")
+    listener.run(
+        f"heard = []\nhubnet.subscribe('news', {wish})(lambda *args, to=heard, **kwargs: to.append((args, kwargs)))"
+    )
     live(listener)
-    try:
-        assert heard_from(parts, listener) == set(expected.split())
-    finally:  # subscriptions stay for ever: silence this one
-        listener.run("heard = []")
+    assert heard_from(parts, listener) == set(expected.split())
 
 
 def test_the_references_examples_work_as_printed(parts: dict[str, Actor], listener: Actor) -> None:
     listener.run(
         """
+        heard = []
         group1_peers = hubnet.peers(groups=['blue'])
         @hubnet.subscribe("news", group1_peers)
-        def from_group(name, subscription_kwarg=None): heard.append(((name,), {}))
+        def from_group(name, subscription_kwarg=None, heard=heard): heard.append(((name,), {}))
         peer = [one for one in hubnet.peer_group('green: 100% {*}')][0]
         @hubnet.subscribe("news", peer)
-        def from_peer(name, subscription_kwarg=None): heard.append(((name,), {}))
+        def from_peer(name, subscription_kwarg=None, heard=heard): heard.append(((name,), {}))
         """
     )
     live(listener)
     assert heard_from(parts, listener) == {"blue", "green"}
-    listener.run("heard = []")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,9 @@ def test_a_filter_of_the_wrong_kind_is_told(listener: Actor, wish: str, kind: st
     assert caught.value.kind == kind
 
 
-@pytest.mark.parametrize(("name", "kind"), [("5", "TypeError"), ("''", "ConfigError"), ("'a*'", "ConfigError"), ("None", "TypeError")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("5", "TypeError"), ("''", "ConfigError"), ("'a*'", "ConfigError"), ("None", "TypeError")]
+)
 @pytest.mark.parametrize("decorator", ["event", "subscribe"])
 def test_an_events_name_that_cannot_be_is_told(listener: Actor, decorator: str, name: str, kind: str) -> None:
     with pytest.raises(Raised, match="event's name") as caught:
@@ -181,7 +186,12 @@ def test_own_events_are_heard_only_where_asked(listener: Actor, parts: dict[str,
 
 
 def test_two_handlers_of_one_event_each_get_it_once_and_in_order(shared: Net, parts: dict[str, Actor]) -> None:
-    ears = live(shared.worker(EARS.replace("heard", "first").replace("hear(", "one(") + EARS.replace("heard", "second").replace("hear(", "two(")))
+    ears = live(
+        shared.worker(
+            EARS.replace("heard", "first").replace("hear(", "one(")
+            + EARS.replace("heard", "second").replace("hear(", "two(")
+        )
+    )
     parts["blue"].run("for number in range(2000): tell(number)")
     expected = [((number,), {}) for number in range(2000)]
     eventually(lambda: ears.ask("len(first), len(second)") == (2000, 2000))
@@ -229,7 +239,9 @@ def test_an_event_that_cannot_travel_or_is_too_large_is_an_encode_error(listener
     with pytest.raises(Raised, match="cannot be pickled") as caught:
         listener.ask("any_event(threading.Lock())")
     assert caught.value.kind == "EncodeError"
-    with pytest.raises(Raised, match=r"event 'any': 5000\d\d\d bytes; at most 4194304 travel: send a reference, or call") as caught:
+    with pytest.raises(
+        Raised, match=r"event 'any': 5000\d\d\d bytes; at most 4194304 travel: send a reference, or call"
+    ) as caught:
         listener.ask("any_event(bytes(5_000_000))")
     assert caught.value.kind == "EncodeError"
 
@@ -265,7 +277,9 @@ def test_events_triggered_before_there_is_redis_are_kept_in_their_order(alone: N
     eventually(lambda: mouth.ask("hubnet.stats().get('events.published', 0)") == 100)
 
 
-def test_the_events_of_a_script_that_ends_at_once_are_heard(shared: Net, parts: dict[str, Actor], listener: Actor) -> None:
+def test_the_events_of_a_script_that_ends_at_once_are_heard(
+    shared: Net, parts: dict[str, Actor], listener: Actor
+) -> None:
     listener.run("brief = []\nhubnet.subscribe('brief')(lambda *a: brief.append(a))")
     live(listener)
     script = shared.actor("tell = hubnet.event('brief')(lambda *a: (a, {}))\nfor number in range(50): tell(number)")
@@ -274,5 +288,7 @@ def test_the_events_of_a_script_that_ends_at_once_are_heard(shared: Net, parts: 
 
 
 def test_subscriptions_are_in_the_record(parts: dict[str, Actor], listener: Actor) -> None:
-    found = eventually(lambda: parts["red"].ask("[r['subscriptions'] for r in hubnet.peers('None', refresh=True)['peers'].values()]"))
+    found = eventually(
+        lambda: parts["red"].ask("[r['subscriptions'] for r in hubnet.peers('None', refresh=True)['peers'].values()]")
+    )
     assert any("news" in events for events in found)

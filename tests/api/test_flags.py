@@ -38,7 +38,15 @@ def parts(shared: Net) -> tuple[Actor, Actor, Actor]:
 
 def test_the_callers_own_handler_runs_with_the_tag_and_who_answered(parts: tuple[Actor, Actor, Actor]) -> None:
     _, worker, caller = parts
-    caller.run("here = []\n@hubnet.flag('RETRY')\ndef mine(connection, foreign):\n    here.append(1)\n    return 'mine', connection, foreign")
+    caller.run(
+        """
+        here = []
+        @hubnet.flag("RETRY")
+        def mine(connection, foreign):
+            here.append(1)
+            return "mine", connection, foreign
+        """
+    )
     friendly = worker.ask("hubnet.Peer().friendly_id")
     assert caller.ask("ask(peer=worker)") == ("mine", "ask for a retry", friendly)
     assert caller.ask("here") == [1]
@@ -59,7 +67,10 @@ def test_a_hub_that_answers_with_a_flag_says_who_it_is(shared: Net, parts: tuple
 
 def test_null_is_built_in_under_both_names(parts: tuple[Actor, Actor, Actor]) -> None:
     caller = parts[2]
-    assert caller.ask("hubnet.null(peer=worker), hubnet.null(), null(peer=worker), null('NULL_RESPONSE', peer=worker)") == ("NULL",) * 4
+    assert (
+        caller.ask("hubnet.null(peer=worker), hubnet.null(), null(peer=worker), null('NULL_RESPONSE', peer=worker)")
+        == ("NULL",) * 4
+    )
     assert caller.ask("hubnet.null_response('x', {})") == "NULL"
 
 
@@ -72,7 +83,7 @@ def test_a_flag_without_a_handler_here_is_an_unknown_flag_and_the_call_ran(parts
 
 
 def test_asking_for_a_flag_that_does_not_exist_lists_those_that_do(parts: tuple[Actor, Actor, Actor]) -> None:
-    with pytest.raises(Raised, match="no flag 'NO SUCH'.*INVALID_CONNECTION, NULL.*RETRY") as caught:
+    with pytest.raises(Raised, match=r"no flag 'NO SUCH'.*INVALID_CONNECTION, NULL.*RETRY") as caught:
         parts[2].ask("hubnet.Peer().get_flag('NO SUCH')")
     assert caught.value.kind == "UnknownFlag"
 

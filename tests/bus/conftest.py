@@ -51,7 +51,7 @@ class Server:
 
     def start(self) -> None:
         """Run, and wait until it answers."""
-        said = f"port {self.port}\nbind 127.0.0.1\nrequirepass sesame\nsave \"\"\ndir {self._folder}\n"
+        said = f'port {self.port}\nbind 127.0.0.1\nrequirepass sesame\nsave ""\ndir {self._folder}\n'
         self._process = subprocess.Popen(
             [find_server(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -86,7 +86,9 @@ class Server:
 class Wire:
     """One peer's bus: a publisher and a subscriber."""
 
-    def __init__(self, server: Server, group: str, port: int, ring: Keyring, outbox: tuple[int, int], hub: bool) -> None:
+    def __init__(
+        self, server: Server, group: str, port: int, ring: Keyring, outbox: tuple[int, int], hub: bool
+    ) -> None:
         self.broker = Broker(Settings(redis_url=server.url))
         self.counters = Counters()
         self.group = group

@@ -86,7 +86,9 @@ def test_publishing_never_waits_while_redis_is_away(server: Server, wires: Wires
     assert one.publisher.waiting == 10_000
 
 
-def test_an_outbox_that_is_full_drops_the_oldest_and_the_hole_is_counted_at_both_ends(server: Server, wires: Wires) -> None:
+def test_an_outbox_that_is_full_drops_the_oldest_and_the_hole_is_counted_at_both_ends(
+    server: Server, wires: Wires
+) -> None:
     one, other = wires(outbox=(1 << 20, 100)), wires()
     heard = other.hear("done")
     one.publish("done", b"first")

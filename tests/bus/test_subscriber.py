@@ -8,14 +8,18 @@ from hubnet.core.channels import Names
 from hubnet.core.keys import Keyring, new_token
 from hubnet.core.selection import Query
 
-from .conftest import NAMES, RING, Server, Wires, eventually
+from .conftest import NAMES, Server, Wires, eventually
 
 OTHERS = Keyring.of([new_token(bytes(range(32)))], "tests")
 
 
 def test_a_subscription_by_groups_and_one_for_all_each_hear_once(wires: Wires) -> None:
     one, two, other = wires("render"), wires("light"), wires()
-    everyone, render, both = other.hear("done"), other.hear("done", groups=("render",)), other.hear("done", groups=("render", "light"))
+    everyone, render, both = (
+        other.hear("done"),
+        other.hear("done", groups=("render",)),
+        other.hear("done", groups=("render", "light")),
+    )
     one.publish("done", b"from render")
     two.publish("done", b"from light")
     eventually(lambda: len(everyone) == len(both) == 2 and len(render) == 1)
@@ -68,7 +72,9 @@ def test_a_subscription_added_later_hears_from_then_on(wires: Wires) -> None:
 
 def test_a_hundred_subscriptions_are_confirmed(wires: Wires) -> None:
     other = wires()
-    made = [other.hear(f"event {number}", groups=("render",) if number % 2 else None, wait=False) for number in range(100)]
+    made = [
+        other.hear(f"event {number}", groups=("render",) if number % 2 else None, wait=False) for number in range(100)
+    ]
     eventually(lambda: all(other.subscriber.is_live(one.subscription) for one in made))
     assert other.confirmations == 100
     wires().publish("event 77", b"x")
@@ -187,4 +193,12 @@ def test_closing_ends_the_threads(wires: Wires) -> None:
     eventually(lambda: heard == [b"x"])
     other.close()
     one.close()
-    eventually(lambda: not [t for t in threading.enumerate() if t.name in {"hubnet-on-closing", "hubnet-subscribe", "hubnet-publish"}])
+    eventually(
+        lambda: (
+            not [
+                t
+                for t in threading.enumerate()
+                if t.name in {"hubnet-on-closing", "hubnet-subscribe", "hubnet-publish"}
+            ]
+        )
+    )

@@ -48,7 +48,7 @@ def test_a_slow_handler_drops_the_oldest_of_its_own_queue_alone(wires: Wires, mo
     for number in range(10_000):
         one.publish("done", b"%d" % number)
         if number % 100 == 0:
-            one.publisher.flush(5)
+            eventually(lambda number=number: len(fast) > number - 500)  # type: ignore[misc]  # it keeps up
     eventually(lambda: len(fast) == 10_000)
     assert fast == [b"%d" % number for number in range(10_000)]
     assert slow.subscription.depth <= 1200
@@ -69,8 +69,9 @@ def test_the_queue_is_bounded_by_bytes_as_well(wires: Wires, monkeypatch: pytest
     one, other = wires(), wires()
     gate = threading.Event()
     slow, fast = other.hear("done", lambda body: gate.wait(20)), other.hear("done")
-    for _ in range(100):
+    for number in range(100):
         one.publish("done", bytes(100_000))
+        eventually(lambda number=number: len(fast) > number - 5)  # type: ignore[misc]  # it keeps up, the slow one does not
     eventually(lambda: len(fast) == 100)
     assert slow.subscription.depth <= 12
     gate.set()

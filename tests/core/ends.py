@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from hubnet.core import frames, handshake
@@ -106,6 +107,7 @@ def shake(near: Initiator, far: Responder, tamper: Tamper = untouched) -> Outcom
     return Outcome(near.session, far.session, errors.get(False), errors.get(True), sent)
 
 
+@cache
 def sessions(suite: int) -> tuple[Session, Session]:
     """The two sessions of an undisturbed handshake."""
     outcome = shake(initiator(suites=suite), responder(suites=suite))

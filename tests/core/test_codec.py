@@ -56,11 +56,12 @@ def test_large_bytes_and_arrays_travel_beside_the_pickle_and_keep_their_type():
     assert type(kwargs["key"]) is bytes
 
 
-@pytest.mark.xfail(reason="bug: ARCHITECTURE.md has bytearrays out of band, pickle keeps them in")
-def test_large_bytearrays_travel_beside_the_pickle():
-    data, buffers = codec.encode_arguments((bytearray(LARGE),), {})
-    assert len(data) < 1000
-    assert len(buffers) == 1
+def test_a_large_bytearray_that_is_referred_to_twice_arrives_as_one():
+    shared = bytearray(LARGE)
+    data, buffers = codec.encode_arguments((shared, [shared]), {})
+    (first, (second,)), _ = codec.decode(data, buffers)
+    assert first is second
+    assert first == shared
 
 
 def test_bytearrays_come_back_as_bytearrays():

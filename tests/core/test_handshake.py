@@ -268,7 +268,7 @@ def test_a_cut_message_gives_no_session(suite, number):
 
 
 @suite_of_each
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("extra", [b"\0", b"HUB1", bytes(300)])
 def test_bytes_after_a_message_are_refused(suite, number, extra):
     def lengthen(at, message):
@@ -277,6 +277,15 @@ def test_bytes_after_a_message_are_refused(suite, number, extra):
     outcome = shake(initiator(suites=suite), responder(suites=suite), lengthen)
     assert isinstance(outcome.error, RemoteProtocolError)
     assert not outcome.both
+
+
+@suite_of_each
+def test_what_comes_behind_the_last_message_is_kept_for_the_link(suite):
+    near, far = initiator(suites=suite), responder(suites=suite)
+    last = far.receive(near.receive(far.receive(near.begin())))
+    near.receive(last + b"goodbye")
+    assert near.session is not None
+    assert near.leftover == b"goodbye"
 
 
 @suite_of_each

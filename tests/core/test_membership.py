@@ -19,6 +19,7 @@ from hubnet.core.membership import (
     judge_expired,
     lost_half,
     newer,
+    too_many_silent,
     was_stopped,
 )
 
@@ -71,7 +72,8 @@ def test_no_hubs_give_no_order():
         (Seen.SILENT, LOOKS, Verdict.KEEP),
         (Seen.REFUSED, 1, Verdict.GONE),
         (Seen.ANOTHER, 1, Verdict.GONE),
-        (Seen.IMPOSTOR, 1, Verdict.GONE),
+        (Seen.IMPOSTOR, 1, Verdict.LOOK_AGAIN),
+        (Seen.IMPOSTOR, LOOKS, Verdict.GONE),
         (Seen.UNANSWERED, 1, Verdict.LOOK_AGAIN),
         (Seen.UNANSWERED, LOOKS - 1, Verdict.LOOK_AGAIN),
         (Seen.UNANSWERED, LOOKS, Verdict.GONE),
@@ -83,13 +85,20 @@ def test_what_a_dial_back_says_after_a_link_has_ended(seen, looks, verdict):
 
 
 @pytest.mark.parametrize("seen", Seen)
-@pytest.mark.parametrize("why", ["renewed_elsewhere", "cut_off", "unreachable"])
+@pytest.mark.parametrize("why", ["renewed_elsewhere", "unreachable"])
 def test_a_peer_is_kept_when_the_dial_back_proves_nothing(seen, why):
     said = judge_ended_link(
-        seen, looks=LOOKS, reachable=why != "unreachable",
-        renewed_elsewhere=why == "renewed_elsewhere", cut_off=why == "cut_off",
-    )  # fmt: skip
+        seen, looks=LOOKS, reachable=why != "unreachable", renewed_elsewhere=why == "renewed_elsewhere", cut_off=False
+    )
     assert said is Verdict.KEEP
+
+
+def test_a_hub_that_is_cut_off_itself_says_nothing_of_those_who_do_not_answer():
+    """Where somebody answers for the machine, the hub is not cut off from it."""
+    for seen in Seen:
+        said = judge_ended_link(seen, looks=LOOKS, reachable=True, renewed_elsewhere=False, cut_off=True)
+        gone = seen in {Seen.REFUSED, Seen.ANOTHER}
+        assert said is (Verdict.GONE if gone else Verdict.KEEP)
 
 
 def test_what_a_dial_back_says_after_a_lease_has_ended():
@@ -122,8 +131,17 @@ def test_a_hub_that_slept_through_its_ticks_knows_it(between, stopped):
     ],
 )
 def test_a_hub_that_lost_half_of_its_links_within_a_second_is_cut_off_itself(ended, members, expected):
-    """Members whose link has ended still count as members: nothing has been said of them yet."""
+    """Members are counted as they were before, and the others end within a second of the link in question."""
     assert lost_half([99.5] * ended + [98.0] * 20, members, 100.0) is expected
+    assert lost_half([100.9] * ended + [102.0] * 20, members, 100.0) is expected
+
+
+@pytest.mark.parametrize(
+    ("silent", "records", "expected"),
+    [(0, 0, False), (3, 3, False), (4, 4, True), (4, 8, True), (4, 9, False), (50, 100, True)],
+)
+def test_a_hub_doubts_itself_before_it_doubts_half_of_the_net(silent, records, expected):
+    assert too_many_silent(silent, records) is expected
 
 
 def test_a_higher_revision_is_newer_and_an_equal_one_is_not():

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hubnet.core import calls, handshake
@@ -48,9 +49,9 @@ def listener(port: int = 0) -> socket.socket:
 def descriptors() -> set[str]:
     """What this process has open: descriptor and what it is."""
     found = set()
-    for fd in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            found.add(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")
+            found.add(f"{entry.name} {entry.readlink()}")
         except OSError:
             continue  # the one that listed
     return found

@@ -164,7 +164,7 @@ def test_a_lost_call_of_any_other_connection_is_not(ends: Ends, hot: bool) -> No
     other.connections.add(Connection("cut", cut))
     other.serve(double)
     one.call(other, "double", 1)
-    with pytest.raises(PeerLost, match=f"lost 127.0.0.1:{other.port} while it ran 'cut'") as caught:
+    with pytest.raises(PeerLost, match=f"lost 127.0.0.1:{other.port} while it ran '?cut'?") as caught:
         one.call_hot(other, Connection("cut", print)) if hot else one.call(other, "cut")
     assert caught.value.ran == MAYBE
     assert (caught.value.connection, caught.value.peer) == ("cut", other.id)
@@ -204,7 +204,9 @@ def test_a_deadline_that_passes_is_told_and_never_repeated(ends: Ends, idempoten
         gate.wait(10)
 
     one, other = ends().serve(), ends().serve(wait)
-    with pytest.raises(CallTimeout, match=f"'wait' on 127.0.0.1:{other.port} did not answer before its deadline") as caught:
+    with pytest.raises(
+        CallTimeout, match=f"'?wait'? on 127.0.0.1:{other.port} did not answer before its deadline"
+    ) as caught:
         one.call(other, "wait", timeout=0.3, idempotent=idempotent)
     gate.set()
 
@@ -214,14 +216,18 @@ def test_a_deadline_that_passes_is_told_and_never_repeated(ends: Ends, idempoten
 
 
 def test_an_answer_that_comes_late_is_never_taken_for_another_calls(ends: Ends) -> None:
-    def slow(value: int) -> int:
-        threading.Event().wait(0.15)
-        return value
+    gates = [threading.Event() for _ in range(5)]
+
+    def slow(number: int) -> int:
+        gates[number].wait(10)
+        return -1
 
     one, other = ends().serve(), ends().serve(slow, double)
+    assert one.call(other, "double", 0) == 0  # the link is there: dialling is not what the deadline is for
     for number in range(5):
         with pytest.raises(CallTimeout):
             one.call(other, "slow", number, timeout=0.05)
+        gates[number].set()
         assert one.call(other, "double", number) == 2 * number
 
 
@@ -319,7 +325,14 @@ def test_large_values_of_many_kinds_come_back_as_they_were(ends: Ends) -> None:
 
     one, other = ends().serve(), ends().serve(same)
     array = numpy.arange(300_000).reshape(3, -1)
-    values = (os.urandom(200_000), bytearray(os.urandom(100_000)), array, array[::2, ::3], "x" * 100_000, [b"y" * 70_000])
+    values = (
+        os.urandom(200_000),
+        bytearray(os.urandom(100_000)),
+        array,
+        array[::2, ::3],
+        "x" * 100_000,
+        [b"y" * 70_000],
+    )
     back = one.call(other, "same", *values)
 
     assert [type(value) for value in back] == [type(value) for value in values]
@@ -335,7 +348,7 @@ def test_a_peer_that_breaks_the_rules_is_an_error_and_its_link_is_closed(ends: E
         here.call.link._sock.send(b"\xff" * 100)
 
     one, other = ends().serve(), ends().serve(garbage)
-    with pytest.raises(RemoteProtocolError):
+    with pytest.raises((RemoteProtocolError, PeerLost), match="frame"):
         one.call(other, "garbage")
     assert one.caller.links == 0
 

@@ -40,7 +40,9 @@ def answer(link: Link, *, times: int = 1) -> None:
     """The other side: send back what came."""
     for _ in range(times):
         frame = link.receive()
-        link.send(link.protection.pack(frames.RESULT, bytes(frame.body), buffers=[memoryview(b) for b in frame.buffers]))
+        link.send(
+            link.protection.pack(frames.RESULT, bytes(frame.body), buffers=[memoryview(b) for b in frame.buffers])
+        )
 
 
 def test_frames_of_every_size_go_there_and_come_back(ends: tuple[Link, Link]) -> None:
@@ -253,7 +255,9 @@ def test_a_signal_that_interrupts_a_wait_does_not_end_it(tcp: tuple[Link, Link])
     seen = []
     before = signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
     try:
-        there = Running(lambda: (far.receive(), threading.Event().wait(0.5), far.send(far.protection.pack(frames.RESULT, b"late"))))
+        there = Running(
+            lambda: (far.receive(), threading.Event().wait(0.5), far.send(far.protection.pack(frames.RESULT, b"late")))
+        )
         signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
         frame = near.exchange(b"tag", b"", [], 0, 0, soon())
     finally:

@@ -385,7 +385,9 @@ def test_a_stranger_who_sends_half_a_handshake_is_closed(ends: Ends) -> None:
     assert other.counted("handshakes_timed_out") == 1
 
 
-@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 256, b"HUB1" + b"\xff" * 300, b"HUB1\1\1\3\5", os.urandom(999)])
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\n\r\n", b"\0" * 256, b"HUB1" + b"\xff" * 300, b"HUB1\1\1\3\5", os.urandom(999)]
+)
 def test_garbage_is_closed_at_once_and_keeps_nobody_out(ends: Ends, sent: bytes) -> None:
     one, other = ends().serve(), ends().serve(echo)
     for _ in range(20):

@@ -51,6 +51,7 @@ class Guarded:
     """A server that knows these users only."""
 
     def __init__(self, folder: Path) -> None:
+        binary = requirements_.server_binary()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -59,9 +60,7 @@ class Guarded:
             f'port {self.port}\nbind 127.0.0.1\ndir "{folder}"\naclfile "{folder}/users.acl"\nsave ""\n'
         )
         self._log = (folder / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            [requirements_.server_binary(), str(folder / "server.conf")], stdout=self._log, stderr=self._log
-        )
+        self._process = subprocess.Popen([binary, str(folder / "server.conf")], stdout=self._log, stderr=self._log)
         self.admin = redis.Redis.from_url(self.url("admin"))
         requirements_.eventually(self._up)
 
