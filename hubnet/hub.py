@@ -149,7 +149,10 @@ class Hub:
         with self._watch.lock:
             self._watch.members[peer_id] = Member(record, link, time.monotonic())
             link.home = True
-        link.guard_small_messages()
+        if link.ended:  # it died while it registered: nobody else will notice
+            self.ended(link)
+        else:
+            link.guard_small_messages()
         self._tell("changed" if known else "joined", peer_id)
         return {"lease": self._lease, "reachable": record["reachable"], "reason": record["reason"]}
 

@@ -49,6 +49,7 @@ class Link:
         "_sock",
         "_tick",
         "busy",
+        "ended",
         "fileno",
         "foreign",
         "foreign_id",
@@ -85,6 +86,7 @@ class Link:
         self.suite = suite
         self.used = 0.0
         self.streak = 0
+        self.ended = False
         self.said_bye = False
         self.busy = False
         self.home = False
@@ -332,7 +334,10 @@ class Link:
 
     def guard_small_messages(self) -> None:
         """Notice a vanished machine within 3 s with data in flight as well; for a link of small messages."""
-        machine.give_up_unread(self._sock)
+        try:
+            machine.give_up_unread(self._sock)
+        except OSError:
+            pass  # it has ended
 
     def say_bye(self) -> None:
         """Tell the other side that nothing sent from now on will be read."""

@@ -476,6 +476,7 @@ class Serving:
         with self._lock:
             known = self._links.pop(link.fileno, None) is not None
             self._settled.notify_all()
+        link.ended = True  # before the look at `home` in ended(): a registration under way looks the other way round
         if known:
             link.close()  # which takes it out of the epoll as well
             self._host.ended(link)

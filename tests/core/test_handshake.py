@@ -485,7 +485,8 @@ def test_mutated_messages_never_raise_anything_else_nor_make_two_sessions(number
 
     def tamper(at, message):
         out = mutate(at, message)
-        touched.append(out != message)
+        only_behind = at == 4 and out.startswith(message)  # what follows the last message is the link's to refuse
+        touched.append(out != message and not only_behind)
         return out
 
     outcome = shake(initiator(suites=suite), responder(suites=suite), tamper)
