@@ -1,4 +1,8 @@
-"""Nets of real user processes: each process runs the code that a test sends it."""
+"""Nets of real user processes: each process runs the code that a test sends it.
+
+With HUBNET_TEST_BROKER=acl each net has a server with the two users of docker/users.acl.template, hubs come as one and
+everybody else as the other, and nothing may be in its ACL LOG at the end.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.guarded import Guarded
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 25.0
@@ -154,9 +160,12 @@ class Net:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HUBNET_")}
         self.env = {**kept, "TMPDIR": str(folder), "HUBNET_PORT": "0", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self.actors: list[Actor] = []
+        self.guarded = Guarded(folder) if os.environ.get("HUBNET_TEST_BROKER") == "acl" else None
 
     def actor(self, code: str = "", *, start: bool = True, **env: str) -> Actor:
         """A process with ``import hubnet`` done and this code run."""
+        if self.guarded and "HUBNET_REDIS_URL" not in env:
+            env["HUBNET_REDIS_URL"] = self.guarded.url("hub" if env.get("HUBNET_IS_HUB") == "1" else "worker")
         made = Actor(self.folder, {**self.env, **env}, f"actor-{len(self.actors)}")
         self.actors.append(made)
         if start:
@@ -184,6 +193,10 @@ class Net:
         for one in reversed(self.actors):
             one.close()
             print(f"--- {one.name}\n{one.said}")
+        if self.guarded:
+            denied = self.guarded.denied()
+            self.guarded.close()
+            assert denied == []
 
 
 @pytest.fixture

@@ -39,12 +39,14 @@ def test_another_secret_at_an_address_is_named(alone: Net) -> None:
     refused(stranger, f"hubnet.info(peer={where!r})", "AuthenticationError", f"{where[0]}:{where[1]}", "secret")
 
 
+@pytest.mark.embedded
 def test_another_namespace_sees_nobody(alone: Net) -> None:
     alone.hub()
     other = alone.actor(HUBNET_NAMESPACE="other", HUBNET_TIMEOUT="1")
     refused(other, "hubnet.peers()", "NoHub", "hubnet hub")
 
 
+@pytest.mark.embedded
 def test_no_hub_at_all_says_how_to_start_one(alone: Net) -> None:
     alone_here = alone.actor(HUBNET_TIMEOUT="1")
     refused(alone_here, "hubnet.peers()", "BrokerUnavailable", "HUBNET_REDIS_URL", "hubnet hub", within=4)

@@ -172,6 +172,7 @@ def broker_owner(alone: Net) -> int:
     return int(json.loads(said.read_text())["pid"])
 
 
+@pytest.mark.embedded
 def test_a_hub_that_is_killed_is_replaced_by_the_next_and_calls_go_on(alone: Net, hub: Actor) -> None:
     second = alone.hub()
     worker = alone.worker(SERVER, HUBNET_GROUP="w")
@@ -183,6 +184,7 @@ def test_a_hub_that_is_killed_is_replaced_by_the_next_and_calls_go_on(alone: Net
     eventually(lambda: pids(caller) >= {hub.pid, worker.pid, third.pid})
 
 
+@pytest.mark.embedded
 def test_the_owner_of_the_broker_is_killed_and_everything_comes_back(alone: Net, hub: Actor) -> None:
     """Another hub runs the server anew, everybody is listed again, events and calls go on."""
     second = alone.hub()
@@ -210,6 +212,7 @@ def test_the_owner_of_the_broker_is_killed_and_everything_comes_back(alone: Net,
     eventually(told)
 
 
+@pytest.mark.embedded
 def test_two_first_hubs_race_and_share_one_broker(alone: Net) -> None:
     alone.env.update(QUICK)
     hubs = [alone.actor(HUBNET_IS_HUB="1") for _ in range(4)]
