@@ -121,8 +121,3 @@ def lost_half(ended_at: Sequence[float], members: int, ended: float) -> bool:
 def too_many_silent(silent: int, records: int) -> bool:
     """Whether so many leases have ended at once that the hub that looks should doubt itself first."""
     return silent >= 4 and silent * 2 >= records
-
-
-def newer(first: Record, second: Record) -> bool:
-    """Whether the first record replaces the second of the same incarnation."""
-    return int(first.get("revision", 0)) > int(second.get("revision", 0))

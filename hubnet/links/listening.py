@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 
-from hubnet import machine
 from hubnet.broker import Broker
 from hubnet.environment import Settings, host_and_port
 from hubnet.errors import ConfigError
@@ -47,8 +46,3 @@ def _bind(bind: str, settings: Settings) -> socket.socket:
     raise ConfigError(
         f"no free port from {ports[0]} to {ports[-1]} on {bind}: widen HUBNET_PORT and HUBNET_PORT_RANGE, or HUBNET_PORT=0"
     )
-
-
-def must_be_secret(bind: str) -> bool:
-    """Whether an address is open to other machines, so that an explicit secret is required."""
-    return not machine.is_loopback(bind)
