@@ -18,7 +18,6 @@ from hubnet.core.membership import (
     judge_ended_link,
     judge_expired,
     lost_half,
-    newer,
     too_many_silent,
     was_stopped,
 )
@@ -142,10 +141,3 @@ def test_a_hub_that_lost_half_of_its_links_within_a_second_is_cut_off_itself(end
 )
 def test_a_hub_doubts_itself_before_it_doubts_half_of_the_net(silent, records, expected):
     assert too_many_silent(silent, records) is expected
-
-
-def test_a_higher_revision_is_newer_and_an_equal_one_is_not():
-    assert newer({"revision": 2}, {"revision": 1})
-    assert newer({"revision": 1}, {})
-    assert not newer({"revision": 1}, {"revision": 1})
-    assert not newer({}, {})
