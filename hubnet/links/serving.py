@@ -43,6 +43,7 @@ _CHUNK = 65536
 _SLOT = Connection("", lambda: None)
 _log = logging.getLogger("hubnet")
 
+_Following = bytes | Frame | list[frames.Buffer] | None
 # What becomes of a request. _WAIT: whoever frees a slot runs it. _CROSSED: it met our goodbye and must not run.
 _RUN, _WAIT, _REFUSE, _CROSSED = range(4)
 
@@ -262,9 +263,13 @@ class Serving:
 
     def _on_link(self, link: Link) -> None:
         """This worker owns the link: serve what has arrived, and what follows closely."""
-        data: bytes | Frame | None = link.hear()
+        data: _Following = link.hear()
         try:
             while data is not None:
+                if isinstance(data, list):
+                    if not self._answer(link, data):
+                        return
+                    break
                 frame = data if isinstance(data, Frame) else self._receive(link, data) if data else None
                 if not self._serve(link, frame):
                     return
@@ -284,13 +289,14 @@ class Serving:
             self._make_sure_another_waits()
         return link.receive(None, data)
 
-    def _converse(self, link: Link) -> bytes | Frame | None:
+    def _converse(self, link: Link) -> _Following:
         """Stay with a busy link for as long as its requests follow each other closely.
 
         The hot way of a small call, written out by hand: after each switch between processes every line costs several times what
         it costs in a warm loop. It serves plain requests only: small, whole, without deadline, for connections without a limit;
         the slot is held throughout, and given up when another call waits for one. The first that is not plain is returned,
-        as bytes or, where it had to be opened to be known, as a frame; None when nothing follows.
+        as bytes or, where it had to be opened to be known, as a frame; None when nothing follows. So is the first answer that is
+        not small, as its pieces: it may be long in going out, and the slot must be free by then.
         """
         data = link.hear_soon(_CLOSELY) if self._staying < _MOST_STAYING else None
         if not data or len(data) < frames.HEADER_SIZE:
@@ -303,13 +309,15 @@ class Serving:
             self._staying += 1
         outside = here.call
         here.call = Call(depth, None, self._host, link)
+        following: _Following = None
         try:
-            return self._exchange_plain(link, depth, data)
+            following = self._exchange_plain(link, depth, data)
+            return following
         finally:
             here.call = outside
-            self._leave_slot(link, depth)
+            self._leave_slot(link, depth, answering=isinstance(following, list))
 
-    def _exchange_plain(self, link: Link, depth: int, data: bytes) -> bytes | Frame | None:
+    def _exchange_plain(self, link: Link, depth: int, data: bytes) -> _Following:
         _, kind, zero, buffers, named, _, patience, remaining = _UNPACK(data)
         if kind != _REQUEST or zero or buffers or remaining:
             return data
@@ -331,15 +339,14 @@ class Serving:
             if not self._waiting or half_open:
                 self._make_sure_another_waits()
             answer = answer_to(link, connection, opened[named:])
-            if isinstance(answer, bytes):
-                try:
-                    sent = send(answer)
-                except OSError as error:
-                    sent = link.send_failed(error, None)
-                if sent != len(answer):
-                    link.send([memoryview(answer)[sent:]])
-            else:
-                link.send(answer)
+            if not isinstance(answer, bytes):
+                return answer
+            try:
+                sent = send(answer)
+            except OSError as error:
+                sent = link.send_failed(error, None)
+            if sent != len(answer):
+                link.send([memoryview(answer)[sent:]])
             try:
                 data = recv(_CHUNK)
             except OSError:
@@ -347,13 +354,13 @@ class Serving:
             if len(data) < _HEADER_SIZE:
                 return data
 
-    def _leave_slot(self, link: Link, depth: int) -> None:
+    def _leave_slot(self, link: Link, depth: int, *, answering: bool) -> None:
         link.used = time.monotonic()
         with self._lock:
             self._staying -= 1
-            link.busy = False
+            link.busy = answering
             ready = self._admission.leave(_SLOT, depth)
-            if self._draining:
+            if self._draining and not answering:
                 self._settled.notify_all()
                 link.say_bye()
         self._run_ready(ready)
