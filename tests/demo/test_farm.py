@@ -144,7 +144,7 @@ def test_a_worker_that_cannot_start_is_told_at_once_with_its_last_words(tmp_path
     assert done.returncode == 1
     assert re.search(r"hubnet: worker \d ended with exit code 1: ImportError.*libLLVM is broken", done.stderr)
     assert "film/workers.log" in done.stderr
-    assert family(tmp_path) == []
+    until(lambda: not family(tmp_path), 20)  # a hub that is ended while it starts leaves its server to the keeper
 
 
 @pytest.mark.parametrize(
