@@ -147,6 +147,7 @@ def test_an_address_that_is_not_ours_is_named(alone: Net, host: str) -> None:
     refused(one, "hubnet.peers()", "ConfigError", f"HUBNET_HOST={host}", "address of this machine")
 
 
+@pytest.mark.embedded  # it becomes a hub after it was started as a worker
 def test_configure_checks_and_comes_first(alone: Net) -> None:
     one = alone.actor()
     refused(one, "hubnet.configure(groop='x')", "ConfigError", "no setting 'groop'", "group")
