@@ -18,6 +18,7 @@ from hubnet.errors import ConfigError
 Parameters = ParamSpec("Parameters")
 Result_co = TypeVar("Result_co", covariant=True)
 _TAKEN = ("peer", "timeout", "time_out")
+_HERE = object()
 
 
 class Connected(Protocol[Parameters, Result_co]):
@@ -83,17 +84,11 @@ def callable_connection(
     """The function as its users call it."""
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if "peer" in kwargs:
-            target = kwargs.pop("peer")
-            timeout = None
-            if kwargs:
-                timeout = kwargs.pop("timeout", None)
-                timeout = seconds(kwargs.pop("time_out", timeout))
-            return peers.call(connection, target, args, kwargs, timeout)
-        if kwargs:
-            for name in _TAKEN:
-                kwargs.pop(name, None)
+    def call(*args: Any, peer: Any = _HERE, timeout: Any = None, time_out: Any = None, **kwargs: Any) -> Any:
+        if peer is not _HERE:
+            if timeout is not None or time_out is not None:
+                timeout = seconds(timeout if time_out is None else time_out)
+            return peers.call(connection, peer, args, kwargs, timeout)
         result: Any = function(*args, **kwargs)
         return peers.Peer().answered_here(connection, result) if type(result) is Flag else result
 

@@ -17,9 +17,9 @@ from hubnet.errors import NO, DecodeError, EncodeError
 Buffer = bytes | bytearray | memoryview
 LARGE = 1 << 16
 _MAIN = b"__main__"
-loads = pickle.loads  # for the two hot ways, which tell the failure as decode() does
-_dumps = pickle.dumps
-_NOTHING: list[memoryview] = []
+loads = pickle.loads  # for the two hot ways, which tell the failure as decode() does,
+dumps = pickle.dumps  # and for values of these types, which are neither apart nor from another file:
+PLAIN = frozenset((int, float, str, bool, type(None)))
 _MAY_BE_APART = frozenset((bytes, memoryview))
 
 
@@ -52,9 +52,13 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
         data = pickle.dumps(value, 5, buffer_callback=buffers.append)
     except Exception as error:
         return _encode_by_value(value, error)
-    if _MAIN in data:
+    if _names_main(data):
         return _encode_by_value(value, None)
     return data, [buffer.raw() for buffer in buffers] if buffers else []
+
+
+def _names_main(data: bytes) -> bool:
+    return data.find(_MAIN) >= 0  # `in` raises and forgets a TypeError first
 
 
 def _encode_by_value(value: Any, first: Exception | None) -> tuple[bytes, list[memoryview]]:
@@ -82,7 +86,7 @@ def in_one_piece(value: Any) -> bytes:
         value = _Apart(value)
     try:
         data = pickle.dumps(value, 5)
-        if _MAIN not in data:
+        if not _names_main(data):
             return data
     except Exception:  # as in encode(): by value then, which has just worked
         pass
@@ -97,19 +101,7 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[byt
     Raises:
         EncodeError: naming the argument that cannot travel.
     """
-    plain = not kwargs
-    for value in args:
-        if type(value) in _MAY_BE_APART:
-            plain = False
-    if plain:  # the hot way: no call of ours but this one
-        buffers: list[pickle.PickleBuffer] = []
-        try:
-            data = _dumps((args, kwargs), 5, buffer_callback=buffers.append)
-            if not buffers and _MAIN not in data:
-                return data, _NOTHING
-        except Exception:
-            pass
-    elif any(map(_is_apart, args)) or any(map(_is_apart, kwargs.values())):
+    if any(map(_is_apart, args)) or any(map(_is_apart, kwargs.values())):
         args = tuple(_Apart(value) if _is_apart(value) else value for value in args)
         kwargs = {name: _Apart(value) if _is_apart(value) else value for name, value in kwargs.items()}
     try:

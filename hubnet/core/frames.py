@@ -12,7 +12,7 @@ written out by hand: they stand on the path of every small call.
 from __future__ import annotations
 
 from _blake2 import blake2b
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from struct import Struct
 from typing import NamedTuple, Protocol
@@ -28,10 +28,17 @@ HEADER_SIZE = HEADER.size
 PROOF = 16
 PIECE = 1 << 20
 MOST_BUFFERS = 4096
-_LENGTH = Struct("<Q")
 SMALL = 1 << 15
 _PERSON = b"hubnet/1 frame"
 _PACK = HEADER.pack
+_BUFFER_LENGTH = Struct("<Q")
+_LENGTH = Struct("<I")
+_PACK_LENGTH, LENGTH_OF = _LENGTH.pack, _LENGTH.unpack_from
+_FIXED = HEADER_SIZE - _LENGTH.size
+_MORE = PROOF - _FIXED  # from the sizes of prefix and body to the length in the header
+# Slices made once: on the hot way a fresh one costs as much as what it cuts.
+_HEAD, _REST, _KIND_TO_NAME = slice(HEADER_SIZE), slice(HEADER_SIZE, None), slice(_LENGTH.size, HEADER_SIZE)
+_PROVED, _PROOF, _BODY = slice(-PROOF), slice(-PROOF, None), slice(HEADER_SIZE, -PROOF)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -44,11 +51,14 @@ class Rest(NamedTuple):
     buffer_lengths: tuple[int, ...]
 
 
+Opener = Callable[[bytes], "bytes | Rest | None"]
+
+
 class Protection(Protocol):
     """One suite's way of packing and opening the frames of one link, both directions."""
 
-    def small(self, kind: int, name: bytes, body: bytes, depth: int, patience: int, remaining: int) -> bytes:
-        """A frame under 64 KiB without buffers, in one piece; the hot way."""
+    def small(self, prefix: bytes, body: bytes) -> bytes:
+        """A frame under 64 KiB without buffers, in one piece, from its ``prefix()``; the hot way."""
         ...
 
     def pack(
@@ -66,10 +76,18 @@ class Protection(Protocol):
         ...
 
     def open_small(self, frame: bytes) -> bytes:
-        """The rest of a whole frame without header and proof; the hot way.
+        """The rest of a whole frame without header and proof.
 
         Raises:
             RemoteProtocolError: the proof does not fit.
+        """
+        ...
+
+    def opener(self, prefix: bytes) -> Opener:
+        """A function that opens the whole frames with this ``prefix()``; the hot way.
+
+        It returns the body; or None for anything else, which is as it was then; or, where a frame had to be opened to see
+        that it has another name, its rest.
         """
         ...
 
@@ -90,11 +108,19 @@ class Protection(Protocol):
         ...
 
 
+def prefix(kind: int, name: bytes = b"", depth: int = 0, patience: int = 0, remaining: int = 0) -> bytes:
+    """How a frame without buffers begins, after its length: the header and the name."""
+    return _PACK(0, kind, 0, 0, len(name), depth, patience, remaining)[_LENGTH.size :] + name
+
+
+PLAIN_RESULT = prefix(RESULT)
+
+
 def split(named: int, buffers: int, rest: Buffer) -> Rest:
     """Name, body and buffer lengths out of an opened rest."""
     view = memoryview(rest)
     end = named + 8 * buffers
-    lengths = tuple(_LENGTH.unpack_from(view, at)[0] for at in range(named, end, 8))
+    lengths = tuple(_BUFFER_LENGTH.unpack_from(view, at)[0] for at in range(named, end, 8))
     return Rest(bytes(view[:named]), view[end:], lengths)
 
 
@@ -103,7 +129,7 @@ def _table(buffers: Sequence[memoryview]) -> bytes:
         raise EncodeError(
             f"{len(buffers)} separate buffers in one call; at most {MOST_BUFFERS} travel: put them into one array"
         )
-    return b"".join([_LENGTH.pack(buffer.nbytes) for buffer in buffers])
+    return b"".join([_BUFFER_LENGTH.pack(buffer.nbytes) for buffer in buffers])
 
 
 class Tagged:
@@ -120,9 +146,8 @@ class Tagged:
         self._sent, self._proof_of_sent = sending.update, sending.digest
         self._received, self._proof_of_received = receiving.update, receiving.digest
 
-    def small(self, kind: int, name: bytes, body: bytes, depth: int, patience: int, remaining: int) -> bytes:
-        named = len(name)
-        frame = _PACK(named + len(body) + PROOF, kind, 0, 0, named, depth, patience, remaining) + name + body
+    def small(self, prefix: bytes, body: bytes) -> bytes:
+        frame = _PACK_LENGTH(len(prefix) + len(body) + _MORE) + prefix + body
         self._sent(frame)
         return frame + self._proof_of_sent()
 
@@ -138,7 +163,7 @@ class Tagged:
         buffers: Sequence[memoryview] = (),
     ) -> list[Buffer]:
         if not buffers and len(body) < SMALL:
-            return [self.small(kind, name, body, depth, patience, remaining)]
+            return [self.small(prefix(kind, name, depth, patience, remaining), body)]
         table = _table(buffers)
         length = _fits(len(name) + len(table) + len(body) + PROOF)
         head = _PACK(length, kind, 0, len(buffers), len(name), depth, patience, remaining) + name + table
@@ -147,10 +172,25 @@ class Tagged:
         return [head, body, self._proof_of_sent(), *buffers]
 
     def open_small(self, frame: bytes) -> bytes:
-        self._received(frame[:-PROOF])
-        if not compare_digest(self._proof_of_received(), frame[-PROOF:]):
+        self._received(frame[_PROVED])
+        if not compare_digest(self._proof_of_received(), frame[_PROOF]):
             raise RemoteProtocolError("a frame without its proof")
-        return frame[HEADER_SIZE:-PROOF]
+        return frame[_BODY]
+
+    def opener(self, prefix: bytes) -> Opener:
+        received, proof_of_received = self._received, self._proof_of_received
+        end = _LENGTH.size + len(prefix)
+        beginning, body = slice(_LENGTH.size, end), slice(end, -PROOF)
+
+        def open_next(frame: bytes) -> bytes | None:
+            if frame[beginning] != prefix or LENGTH_OF(frame)[0] != len(frame) - HEADER_SIZE:
+                return None
+            received(frame[_PROVED])
+            if not compare_digest(proof_of_received(), frame[_PROOF]):
+                raise RemoteProtocolError("a frame without its proof")
+            return frame[body]
+
+        return open_next
 
     def open(self, header: bytes, rest: Buffer) -> Buffer:
         body = memoryview(rest)[:-PROOF]
@@ -176,12 +216,11 @@ class Sealed:
         self._sent = 0
         self._received = 0
 
-    def small(self, kind: int, name: bytes, body: bytes, depth: int, patience: int, remaining: int) -> bytes:
+    def small(self, prefix: bytes, body: bytes) -> bytes:
         counter = self._sent
         self._sent = counter + 1
-        named = len(name)
-        head = _PACK(named + len(body) + PROOF, kind, 0, 0, named, depth, patience, remaining)
-        return head + self._encrypt(counter.to_bytes(12, "big"), name + body, head)
+        head = _PACK_LENGTH(len(prefix) + len(body) + _MORE) + prefix[:_FIXED]
+        return head + self._encrypt(counter.to_bytes(12, "big"), prefix[_FIXED:] + body, head)
 
     def pack(
         self,
@@ -195,7 +234,7 @@ class Sealed:
         buffers: Sequence[memoryview] = (),
     ) -> list[Buffer]:
         if not buffers and len(body) < SMALL:
-            return [self.small(kind, name, body, depth, patience, remaining)]
+            return [self.small(prefix(kind, name, depth, patience, remaining), body)]
         table = _table(buffers)
         length = _fits(len(name) + len(table) + len(body) + PROOF)
         head = _PACK(length, kind, 0, len(buffers), len(name), depth, patience, remaining)
@@ -213,9 +252,22 @@ class Sealed:
         counter = self._received
         self._received = counter + 1
         try:
-            return self._decrypt(counter.to_bytes(12, "big"), frame[HEADER_SIZE:], frame[:HEADER_SIZE])
+            return self._decrypt(counter.to_bytes(12, "big"), frame[_REST], frame[_HEAD])
         except Exception:
             raise RemoteProtocolError("a frame without its proof") from None
+
+    def opener(self, prefix: bytes) -> Opener:
+        open_small = self.open_small
+        beginning, name = prefix[:_FIXED], prefix[_FIXED:]
+        named = len(name)
+
+        def open_next(frame: bytes) -> bytes | Rest | None:
+            if frame[_KIND_TO_NAME] != beginning or LENGTH_OF(frame)[0] != len(frame) - HEADER_SIZE:
+                return None
+            rest = open_small(frame)
+            return rest[named:] if rest.startswith(name) else Rest(rest[:named], rest[named:], ())
+
+        return open_next
 
     def open(self, header: bytes, rest: Buffer) -> Buffer:
         counter = self._received

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from hubnet.core import calls, codec, frames
+from hubnet.core import admission, calls, codec, frames
+from hubnet.core.codec import PLAIN, dumps, loads
 from hubnet.core.connections import Connection, untagged
 from hubnet.core.flags import INVALID_CONNECTION, Flags
+from hubnet.core.frames import SMALL
 from hubnet.core.handshake import ANY_INCARNATION, Self, digest_of
 from hubnet.counters import Counters
 from hubnet.errors import (
@@ -34,6 +36,7 @@ from hubnet.links.link import Frame, Link
 from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
 
 _NO_KWARGS: dict[str, Any] = {}
+_NO_BUFFERS: list[memoryview] = []
 _now = time.monotonic
 
 
@@ -72,6 +75,7 @@ class Caller:
         self._flags = flags
         self._reach = reach
         self._patience = int(reach * 1000)
+        self._prefixes: list[dict[bytes, bytes]] = [{} for _ in range(admission.DEEPEST + 1)]  # by depth and name
         self.pools: dict[bytes, _Known] = {}
         self._lock = threading.Lock()
         self._counters = counters
@@ -108,11 +112,17 @@ class Caller:
 
     def call_plain(self, connection: Connection, known: _Known, args: tuple[Any, ...], depth: int) -> Any:
         """The hot way of ``call``: positional arguments, no deadline, a peer that was called before."""
-        body, buffers = codec.encode_arguments(args, _NO_KWARGS)
+        for value in args:
+            if type(value) not in PLAIN:
+                body, buffers = codec.encode_arguments(args, _NO_KWARGS)
+                break
+        else:
+            body, buffers = dumps((args, _NO_KWARGS), 5), _NO_BUFFERS
+        prefix = self._prefixes[depth].get(connection.name) or self._prefix(connection.name, depth)
         endpoint, pool = known
         idle = pool.idle
         try:
-            link = idle.pop() if not buffers and len(body) < frames.SMALL else None
+            link = idle.pop() if not buffers and len(body) < SMALL else None
         except IndexError:  # none is idle
             link = None
         if link is not None and _now() - link.used > STALE_AFTER and link.wait_readable(0):
@@ -121,28 +131,29 @@ class Caller:
         if link is None:
             return self._carry(_Request(connection, endpoint.peer_id, body, buffers, depth, None))
         try:
-            answer = link.exchange_plain(connection.name, body, depth, self._patience)
+            answer = link.exchange_plain(prefix, body)
         except BaseException as error:
             link.close()  # an answer still to come would be taken for the next call's
             if not isinstance(error, CallError):
                 raise
             return self._carry(_Request(connection, endpoint.peer_id, body, buffers, depth, None), (error, endpoint))
-        if pool.closed:
-            pool.give(link)
-        else:
-            link.used = now = _now()
-            idle.append(link)
-            if now - idle[0].used > IDLE_LIMIT:
-                pool.retire()
+        link.used = now = _now()  # as Pool.give() does
+        idle.append(link)
+        if pool.closed or (len(idle) > 1 and now - idle[0].used > IDLE_LIMIT):
+            pool.retire()
         if isinstance(answer, bytes):
             self.answered += 1  # no other thread can run between load and store of one attribute
             try:
-                return codec.loads(answer)
+                return loads(answer)
             except Exception as error:
                 raise DecodeError(
                     f"the result of {untagged(connection.tag)} {codec.cannot_rebuild(error)}", ran=YES
                 ) from error
         return self._otherwise(connection.tag, endpoint, answer)
+
+    def _prefix(self, name: bytes, depth: int) -> bytes:
+        prefix = self._prefixes[depth][name] = frames.prefix(frames.REQUEST, name, depth, self._patience)
+        return prefix
 
     def _carry(self, request: _Request, failed: _Failed | None = None) -> Any:
         """Send a request, over an idle link or a fresh one, again while it is known not to have run."""

@@ -24,8 +24,6 @@ from hubnet.errors import MAYBE, NO, CallTimeout, PeerLost, RemoteProtocolError
 TICK = 1.0
 _CHUNK = 65536
 _UNPACK = HEADER.unpack_from
-_REQUEST = frames.REQUEST
-_PLAIN_RESULT = HEADER.pack(0, frames.RESULT, 0, 0, 0, 0, 0, 0)[4:]
 
 
 class Frame(NamedTuple):
@@ -45,6 +43,7 @@ class Link:
 
     __slots__ = (
         "_leftover",
+        "_open_result",
         "_poll",
         "_sock",
         "_tick",
@@ -79,6 +78,7 @@ class Link:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self.protection = protection
+        self._open_result = protection.opener(frames.PLAIN_RESULT)
         self.foreign = foreign
         self.foreign_id = b""
         self.friendly: dict[str, Any] = {}
@@ -96,11 +96,11 @@ class Link:
 
     # -- the calling side ------------------------------------------------------------------------------------------
 
-    def exchange_plain(self, name: bytes, body: bytes, depth: int, patience: int) -> bytes | Frame:
+    def exchange_plain(self, prefix: bytes, body: bytes) -> bytes | Frame:
         """The hot way of ``exchange``: a small request without a deadline. The pickled result, or any other answer's frame."""
         if self._tick != TICK:
             self._wait_at_most(TICK)
-        request = self.protection.small(_REQUEST, name, body, depth, patience, 0)
+        request = self.protection.small(prefix, body)
         try:
             sent = self.send_now(request)
         except OSError as error:
@@ -111,12 +111,11 @@ class Link:
             data = self.recv_now(_CHUNK)
         except OSError:
             data = b""  # receive() tries again and says why
-        if data[4:HEADER_SIZE] == _PLAIN_RESULT and len(data) == int.from_bytes(data[:4], "little") + HEADER_SIZE:
-            try:
-                return self.protection.open_small(data)
-            except RemoteProtocolError as error:
-                raise _broken_answer(error) from error
-        return self._answered(None, data)
+        try:
+            result = self._open_result(data)
+        except RemoteProtocolError as error:
+            raise _broken_answer(error) from error
+        return result if isinstance(result, bytes) else self._answered(None, data)
 
     def exchange(
         self, name: bytes, body: bytes, buffers: Sequence[memoryview], depth: int, patience: int, deadline: float | None
@@ -148,7 +147,8 @@ class Link:
                 deadline,
             )
         else:
-            self.send([self.protection.small(frames.REQUEST, name, body, depth, patience, remaining)], deadline)
+            prefix = frames.prefix(frames.REQUEST, name, depth, patience, remaining)
+            self.send([self.protection.small(prefix, body)], deadline)
         return self._answered(deadline, b"")
 
     def _answered(self, deadline: float | None, data: bytes) -> Frame:

@@ -9,9 +9,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from hubnet.core import calls, codec, frames
+from hubnet.core.codec import PLAIN, dumps, loads
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flag
-from hubnet.core.frames import Buffer
+from hubnet.core.frames import PLAIN_RESULT, SMALL, Buffer
 from hubnet.errors import YES, EncodeError, RemoteError
 from hubnet.links.context import NO_CALL, Call, here
 from hubnet.links.link import Frame, Link
@@ -42,24 +43,31 @@ def answer_to(
     """Run a function on pickled arguments; its answer as one frame where it is small. Never raises."""
     protection = link.protection
     try:
-        args, kwargs = codec.loads(body, buffers=buffers) if buffers else codec.loads(body)
+        args, kwargs = loads(body, buffers=buffers) if buffers else loads(body)
     except Exception as error:
         said = calls.refusal(calls.ARGUMENTS, f"an argument of {connection.tag!r} {codec.cannot_rebuild(error)}")
         return protection.pack(frames.REFUSED, said)
     try:
-        result = connection.function(*args, **kwargs) if invoke is None else invoke(connection.function, args, kwargs)
+        if invoke is not None:
+            result = invoke(connection.function, args, kwargs)
+        else:
+            result = connection.function(*args, **kwargs) if kwargs else connection.function(*args)
     except BaseException as error:
         return protection.pack(frames.RAISED, _described(error))
-    if type(result) is Flag:
+    kind = type(result)
+    if kind in PLAIN:
+        data = dumps(result, 5)
+        return protection.small(PLAIN_RESULT, data) if len(data) < SMALL else protection.pack(frames.RESULT, data)
+    if kind is Flag:
         return protection.pack(frames.FLAG, result.name.encode())
     try:
         data, apart = codec.encode(result)
-        if apart or len(data) >= frames.SMALL:
+        if apart or len(data) >= SMALL:
             return protection.pack(frames.RESULT, data, buffers=apart)
     except EncodeError as error:
         unsent = EncodeError(f"the result of {connection.tag!r} cannot travel: {error}", ran=YES)
         return protection.pack(frames.RAISED, _described(unsent))
-    return protection.small(frames.RESULT, b"", data, 0, 0, 0)
+    return protection.small(PLAIN_RESULT, data)
 
 
 def _described(error: BaseException) -> bytes:

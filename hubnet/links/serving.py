@@ -37,8 +37,7 @@ _MOST_STAYING = 64
 _CLOSELY = 0.002
 _STREAK = 3
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-_UNPACK = frames.HEADER.unpack_from
-_REQUEST, _HEADER_SIZE = frames.REQUEST, frames.HEADER_SIZE
+_UNPACK, _LENGTH_OF, _HEADER_SIZE = frames.HEADER.unpack_from, frames.LENGTH_OF, frames.HEADER_SIZE
 _CHUNK = 65536
 _SLOT = Connection("", lambda: None)
 _log = logging.getLogger("hubnet")
@@ -284,7 +283,7 @@ class Serving:
 
     def _receive(self, link: Link, data: bytes) -> Frame:
         """One frame; while its rest, or its buffers, are still to come, another worker waits."""
-        whole = len(data) >= _HEADER_SIZE and len(data) == int.from_bytes(data[:4], "little") + _HEADER_SIZE
+        whole = len(data) >= _HEADER_SIZE and len(data) == _LENGTH_OF(data)[0] + _HEADER_SIZE
         if not whole or data[6:8] != b"\0\0":
             self._make_sure_another_waits()
         return link.receive(None, data)
@@ -318,27 +317,36 @@ class Serving:
             self._leave_slot(link, depth, answering=isinstance(following, list))
 
     def _exchange_plain(self, link: Link, depth: int, data: bytes) -> _Following:
-        _, kind, zero, buffers, named, _, patience, remaining = _UNPACK(data)
-        if kind != _REQUEST or zero or buffers or remaining:
-            return data
-        like_the_first = data[4:_HEADER_SIZE]  # from here on one comparison stands for all of these checks
-        host, table, half_open, admitted = self._host, self._host.table, self._arrivals.half_open, self._admission
-        open_small, recv, send, answer_to = link.protection.open_small, link.recv_now, link.send_now, running.answer_to
         while True:
+            if len(data) < _HEADER_SIZE or len(data) != _LENGTH_OF(data)[0] + _HEADER_SIZE or data[6:8] != b"\0\0":
+                return data
+            frame = link.receive(None, data)
+            connection = self._host.table.get(frame.name)
             if (
-                data[4:_HEADER_SIZE] != like_the_first
-                or len(data) != int.from_bytes(data[:4], "little") + _HEADER_SIZE
-                or admitted.queued
+                connection is None
+                or not connection.plain
+                or frame.kind != frames.REQUEST
+                or frame.depth != depth
+                or frame.remaining
+                or self._admission.queued
                 or self._draining
             ):
-                return data
-            opened = open_small(data)
-            connection = table.get(opened[:named])
-            if connection is None or not connection.plain or host.invoke is not None:
-                return Frame(kind, opened[:named], opened[named:], (), depth, patience, 0)
+                return frame
+            following = self._serve_alike(link, connection, frame)
+            if not following or not isinstance(following, bytes):
+                return following
+            data = following
+
+    def _serve_alike(self, link: Link, connection: Connection, frame: Frame) -> _Following:
+        """Serve a plain request and those that follow and differ in their arguments only."""
+        name, body = frame.name, frame.body
+        host, half_open, admitted = self._host, self._arrivals.half_open, self._admission
+        named, answer_to, recv, send = host.table.get, running.answer_to, link.recv_now, link.send_now
+        open_next = link.protection.opener(frames.prefix(frames.REQUEST, name, frame.depth, frame.patience))
+        while True:
             if not self._waiting or half_open:
                 self._make_sure_another_waits()
-            answer = answer_to(link, connection, opened[named:])
+            answer = answer_to(link, connection, body, (), host.invoke)
             if not isinstance(answer, bytes):
                 return answer
             try:
@@ -351,8 +359,16 @@ class Serving:
                 data = recv(_CHUNK)
             except OSError:
                 return link.hear_soon(_CLOSELY)
-            if len(data) < _HEADER_SIZE:
+            if admitted.queued or self._draining:
                 return data
+            following = open_next(data)
+            if following is None:
+                return data
+            if not isinstance(following, bytes):
+                return frame._replace(name=following.name, body=following.body)
+            body = following
+            if named(name) is not connection:  # registered anew meanwhile
+                return frame._replace(body=body)
 
     def _leave_slot(self, link: Link, depth: int, *, answering: bool) -> None:
         link.used = time.monotonic()

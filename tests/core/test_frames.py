@@ -35,7 +35,7 @@ def received(side: frames.Protection, wire: bytes) -> tuple[tuple[int, ...], byt
 
 
 def one(side: frames.Protection, body: bytes = b"body", name: bytes = b"tag") -> bytes:
-    return side.small(frames.REQUEST, name, body, 0, 0, 0)
+    return side.small(frames.prefix(frames.REQUEST, name), body)
 
 
 def joined(pieces) -> bytes:
@@ -51,9 +51,58 @@ NUMBERS = st.tuples(
 def test_small_frames_round_trip(suite, numbers, name, body):
     near, far = linked(suite)
     kind, depth, patience, remaining = numbers
-    wire = near.small(kind, name, body, depth, patience, remaining)
+    wire = near.small(frames.prefix(kind, name, depth, patience, remaining), body)
     assert HEADER.unpack_from(wire) == (len(wire) - HEADER_SIZE, kind, 0, 0, len(name), depth, patience, remaining)
     assert bytes(far.open_small(wire)) == name + body
+
+
+@given(st.sampled_from(SUITES), NUMBERS, st.binary(max_size=100), st.lists(st.binary(max_size=300), max_size=4))
+def test_an_opener_opens_every_frame_that_begins_as_it_was_told(suite, numbers, name, bodies):
+    near, far = linked(suite)
+    prefix = frames.prefix(numbers[0], name, *numbers[1:])
+    open_next = far.opener(prefix)
+    for body in bodies:
+        assert open_next(near.small(prefix, body)) == body
+    assert open_next(b"") is None
+    assert bytes(far.open_small(one(near))) == b"tagbody"
+
+
+@given(st.sampled_from(SUITES), NUMBERS, NUMBERS, st.binary(max_size=9), st.binary(max_size=9), st.binary(max_size=99))
+def test_an_opener_leaves_a_frame_that_begins_otherwise_whole(suite, numbers, others, name, other, body):
+    near, far = linked(suite)
+    prefix, another = frames.prefix(numbers[0], name, *numbers[1:]), frames.prefix(others[0], other, *others[1:])
+    wire = near.small(another, body)
+    opened = far.opener(prefix)(wire)
+    if another == prefix:
+        assert opened == body
+    elif opened is None:
+        assert bytes(far.open_small(wire)) == other + body
+    else:  # sealed, and the names differ only
+        assert (suite, numbers, len(name)) == (handshake.SEALED, others, len(other))
+        assert opened == (other, body, ())
+    assert bytes(far.open_small(one(near))) == b"tagbody"
+
+
+@suite_of_each
+def test_an_opener_takes_no_part_of_a_frame_and_not_two(suite):
+    near, far = linked(suite)
+    prefix = frames.prefix(frames.REQUEST, b"tag")
+    open_next = far.opener(prefix)
+    wire, following = one(near), one(near)
+    for end in range(len(wire)):
+        assert open_next(wire[:end]) is None
+    assert open_next(wire + following) is None
+    assert [open_next(wire), open_next(following)] == [b"body", b"body"]
+
+
+@suite_of_each
+@pytest.mark.parametrize("place", ["body", "proof"])
+def test_an_opener_refuses_what_has_no_proof(suite, place):
+    near, far = linked(suite)
+    wire = one(near)
+    bit = 8 * (HEADER_SIZE + len(b"tag")) if place == "body" else 8 * len(wire) - 1
+    with pytest.raises(RemoteProtocolError):
+        far.opener(frames.prefix(frames.REQUEST, b"tag"))(ends.flipped(wire, bit))
 
 
 @given(

@@ -87,7 +87,7 @@ def test_the_hot_way_and_the_other_one_follow_each_other_on_one_link(ends: tuple
     there = Running(answer, far, times=20)
     for number in range(10):
         body = b"%d" % number
-        assert near.exchange_plain(b"tag", body, 0, 0) == body
+        assert near.exchange_plain(frames.prefix(frames.REQUEST, b"tag"), body) == body
         assert bytes(near.exchange(b"tag", body * 20_000, [], 0, 0, soon()).body) == body * 20_000
     there.result()
 
@@ -157,7 +157,7 @@ def test_a_goodbye_that_crossed_the_request_means_it_did_not_run(ends: tuple[Lin
     far.say_bye()
     with pytest.raises(PeerLost, match="goodbye") as caught:
         if hot:
-            near.exchange_plain(b"tag", b"", 0, 0)
+            near.exchange_plain(frames.prefix(frames.REQUEST, b"tag"), b"")
         else:
             near.exchange(b"tag", b"", [], 0, 0, soon())
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from hubnet.core import frames
 from hubnet.core.connections import Connection
 from hubnet.core.handshake import Initiator
 from hubnet.errors import HubnetError, PeerBusy, PeerLost
@@ -91,6 +92,33 @@ def test_a_hot_conversation_mixes_with_large_named_and_raising_calls(ends: Ends)
         if number % 20 == 0:
             with pytest.raises(HubnetError):
                 one.call_hot(other, failing, number)
+    assert one.caller.links == 1
+
+
+@pytest.mark.parametrize("wire", ["open-mac", "auto"])
+def test_a_hot_conversation_goes_from_tag_to_tag(ends: Ends, wire: str) -> None:
+    def triple(value: int) -> int:
+        return 3 * value
+
+    def double(value: int) -> int:  # a tag of the same length
+        return 2 * value
+
+    one, other = ends(wire=wire).serve(), ends(wire=wire).serve(triple, double, echo)
+    asked = [(Connection(name, print), factor) for name, factor in (("triple", 3), ("double", 2), ("echo", 1))]
+    for number in range(300):
+        connection, factor = asked[number % 3 if number % 50 else 0]
+        assert one.call_hot(other, connection, number) == factor * number
+    assert one.caller.links == 1
+
+
+def test_a_tag_that_is_registered_anew_is_served_anew_at_once(ends: Ends) -> None:
+    one, other = ends().serve(), ends().serve(echo)
+    connection = Connection("echo", print)
+    for number in range(50):
+        assert one.call_hot(other, connection, number) == number
+        other.connections.add(Connection("echo", lambda value: -value))
+        assert one.call_hot(other, connection, number) == -number
+        other.connections.add(Connection("echo", echo))
     assert one.caller.links == 1
 
 
@@ -297,7 +325,7 @@ def test_a_large_answer_under_way_is_finished_before_the_peer_closes(ends: Ends)
 
     one, other = ends().serve(), ends().serve(large)
     link = one.dialler.dial("127.0.0.1", other.port, other.own, soon())
-    asking = link.protection.small(2, b"large", _pickled_no_arguments(), 0, 0, 0)
+    asking = link.protection.small(frames.prefix(frames.REQUEST, b"large"), _pickled_no_arguments())
     link.send([asking])
     assert started.wait(5)
     assert link.wait_readable(5)
