@@ -33,9 +33,10 @@ def frame_done(frame: int, started: float) -> tuple[tuple[int], dict[str, Any]]:
 
 
 @hubnet.connect("finish")
-def finish(frame: int) -> int:
-    """Stand for a render: work on a frame, then tell everyone who listens."""
+def finish(frame: int, seconds: float = 0.0) -> int:
+    """Stand for a render: work on a frame, so long at least, then tell everyone who listens."""
     started = time.monotonic()
     hashlib.pbkdf2_hmac("sha256", b"frame", str(frame).encode(), 50_000)
+    time.sleep(seconds)
     frame_done(frame, started)
     return frame

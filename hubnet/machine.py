@@ -14,6 +14,7 @@ from struct import Struct, unpack_from
 from hubnet.core.calls import Transmission
 
 _TIMEVAL = Struct("@ll")
+_TCP_RTO_MAX_MS = 44  # not yet named by Python
 
 
 def boot_id() -> str:
@@ -50,13 +51,21 @@ def route_address(host: str, port: int) -> str:
 
 
 def watch_for_silence(sock: socket.socket) -> None:
-    """Notice within 3 s that the machine at the other end of an idle link has gone."""
+    """Notice within 3 s that the machine at the other end of an idle link has gone.
+
+    And let the kernel ask at least each second whether a closed window is still closed: otherwise it asks ever more seldom, up to
+    each two minutes, and a machine that vanishes behind a peer that does not read is missed as long. (Before Linux 6.15 it is.)
+    """
     if sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, 1000)
+    except OSError:
+        pass  # an older kernel
 
 
 def give_up_unread(sock: socket.socket, milliseconds: int = 3000) -> None:

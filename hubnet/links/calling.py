@@ -32,7 +32,7 @@ from hubnet.errors import (
 )
 from hubnet.links.context import here
 from hubnet.links.dial import ANOTHER, BROKEN_OFF, REFUSED, Dialler, Unreachable
-from hubnet.links.link import Frame, Link
+from hubnet.links.link import Frame, Link, Vanished
 from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
 
 _NO_KWARGS: dict[str, Any] = {}
@@ -164,7 +164,7 @@ class Caller:
                 if failed is not None:
                     attempts += 1
                     error, endpoint = failed
-                    if isinstance(error, CallTimeout) or not calls.may_repeat(
+                    if isinstance(error, (CallTimeout, Vanished)) or not calls.may_repeat(
                         error.ran, idempotent=connection.idempotent, attempts=attempts
                     ):
                         raise self._told(error, connection.tag, endpoint) from error
@@ -260,6 +260,10 @@ class Caller:
                 f"{untagged(tag)} on {where} did not answer before its deadline; it may still be running",
                 connection=tag, peer=endpoint.peer_id, ran=error.ran,
             )  # fmt: skip
+        if isinstance(error, Vanished):
+            run = "did not run" if error.ran == NO else "may have run"
+            text = f"lost {where} with {untagged(tag)} under way: {error}; it {run}"
+            return PeerLost(text, connection=tag, peer=endpoint.peer_id, ran=error.ran)
         if error.ran == NO:
             return PeerUnreachable(f"{where}: {error}; the call did not run", connection=tag, peer=endpoint.peer_id)
         return PeerLost(

@@ -26,6 +26,10 @@ _CHUNK = 65536
 _UNPACK = HEADER.unpack_from
 
 
+class Vanished(PeerLost):
+    """The machine at the other end is silent: to dial it again would only be to wait longer."""
+
+
 class Frame(NamedTuple):
     """One whole message as it arrived."""
 
@@ -299,7 +303,7 @@ class Link:
                 self._wait_at_most(left)
         seen = machine.transmission(self._sock)
         if seen is not None and calls.vanished(seen):
-            raise PeerLost("the machine at the other end does not answer any more", ran=ran)
+            raise Vanished("the machine at the other end does not answer any more", ran=ran)
 
     # -- endings ---------------------------------------------------------------------------------------------------
 

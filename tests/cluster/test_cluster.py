@@ -113,6 +113,49 @@ def test_the_peers_of_a_killed_hub_move_to_the_other_one_and_stay_listed(cluster
     assert json.loads(cluster.exec("hub-2", "hubnet", "call", "east", "where", "--json"))["group"] == "east"
 
 
+CALL_AT_A_SIGN = """
+import sys, time, hubnet
+what, peer = sys.argv[1:]
+checksum = hubnet.connect("checksum")(lambda data: None)
+finish = hubnet.connect("finish")(lambda frame, seconds: None)
+checksum(b"", peer=peer)
+print("ready", flush=True)
+sys.stdin.readline()
+begin = time.monotonic()
+try:
+    finish(1, 120, peer=peer) if what == "running" else checksum(bytes(1 if what == "asked" else 64 << 20), peer=peer)
+except hubnet.CallError as error:
+    print(type(error).__name__, error.ran, f"{time.monotonic() - begin:.1f} s", error, flush=True)
+"""
+
+
+@pytest.mark.parametrize("what", ["running", "asked", "stuck"])
+def test_a_call_to_a_machine_that_vanishes_ends(cluster: Cluster, what: str) -> None:
+    """While it runs; asked for just after; and with its argument half on the way."""
+    caller, victim = cluster.containers("worker-east")
+    worker_in(cluster, "east")
+    address = cluster.address(victim, "east")
+    peer = next(peer_id for peer_id, record in listed(cluster, "east").items() if record["host"] == address)
+    command = ["docker", "exec", "-i", "-e", "HUBNET_GROUP=asking", caller, "python", "-c", CALL_AT_A_SIGN, what, peer]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as calling:
+        assert calling.stdin is not None
+        assert calling.stdout is not None
+        assert calling.stdout.readline() == "ready\n"
+        if what == "stuck":
+            cluster.pause(victim)
+        if what == "asked":
+            before = cluster.disconnect("east", victim)
+        print("now", file=calling.stdin, flush=True)
+        if what != "asked":
+            time.sleep(2)  # it runs; or the argument has filled what the stopped peer's kernel takes
+            assert calling.poll() is None
+            before = cluster.disconnect("east", victim)
+        said, _ = calling.communicate(timeout=120)
+    cluster.connect("east", victim, before)
+    assert calling.returncode == 0
+    assert said.split()[:2] == ["PeerLost", "NO" if what == "stuck" else "MAYBE"], said
+
+
 def test_redis_restarts_and_the_register_is_whole_again(cluster: Cluster) -> None:
     cluster.restart("redis")
     eventually(cluster.healthy, 60, 0.2)
