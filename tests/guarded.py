@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import redis
 from hubnet.broker import Broker
 from hubnet.environment import Settings
 from tests import requirements_
+from tests.waiting import eventually, free_port
 
 TEMPLATE = Path(__file__).parents[1] / "docker" / "users.acl.template"
 
@@ -33,9 +33,7 @@ class Guarded:
 
     def __init__(self, folder: Path) -> None:
         binary = requirements_.server_binary()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         (folder / "users.acl").write_text(users())
         (folder / "server.conf").write_text(
             f'port {self.port}\nbind 127.0.0.1\ndir "{folder}"\naclfile "{folder}/users.acl"\nsave ""\n'
@@ -43,14 +41,11 @@ class Guarded:
         self._log = (folder / "server.log").open("wb")
         self._process = subprocess.Popen([binary, str(folder / "server.conf")], stdout=self._log, stderr=self._log)
         self.admin = redis.Redis.from_url(self.url("admin"))
-        requirements_.eventually(self._up)
+        eventually(self._up, not_yet=redis.ConnectionError)
 
     def _up(self) -> bool:
         assert self._process.poll() is None, "the server does not take the template: see server.log"
-        try:
-            return bool(self.admin.ping())
-        except redis.ConnectionError:
-            return False
+        return bool(self.admin.ping())
 
     def url(self, user: str) -> str:
         return f"redis://{user}:{user}@127.0.0.1:{self.port}/0"

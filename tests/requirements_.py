@@ -1,11 +1,8 @@
-"""What some tests need from this machine, and a way to wait that is no sleep of a guessed length."""
+"""What some tests need from this machine."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -21,16 +18,3 @@ def server_binary() -> str:
         if os.environ.get("HUBNET_CI") == "1":
             pytest.fail(f"HUBNET_CI=1, and no server: {error}")
         pytest.skip(str(error))
-
-
-def eventually(check: Callable[[], Any], timeout: float = 20.0) -> Any:
-    """Ask until the answer is true, and return it.
-
-    Raises:
-        AssertionError: it was not in time.
-    """
-    deadline = time.monotonic() + timeout
-    while not (answer := check()):
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(0.005)
-    return answer

@@ -23,8 +23,8 @@ from hubnet.broker import Broker, EmbeddedServer, answers, find_server
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError
 from tests import requirements_
+from tests.waiting import eventually
 
-eventually = requirements_.eventually
 HIDDEN = "hidden-word-42"
 
 

@@ -10,38 +10,22 @@ import os
 import pickle
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.guarded import Guarded
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 25.0
-
-
-def eventually(check: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Poll until the answer is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (answer := check()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-    return answer
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Raised(Exception):

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from .conftest import Actor, Net, Raised, eventually, free_port
+from tests.waiting import eventually, free_port
+
+from .conftest import Actor, Net, Raised
 
 SECRET = "a passphrase that is long enough"
 

@@ -6,7 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from .conftest import Actor, Net, Raised, eventually
+from tests.waiting import eventually
+
+from .conftest import Actor, Net, Raised
 
 NEWS = dedent("""
     @hubnet.event("news")

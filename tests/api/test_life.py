@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SIGINT, SIGTERM, Actor, Net, Raised, eventually
+from tests.waiting import eventually, free_port
+
+from .conftest import SIGINT, SIGTERM, Actor, Net, Raised
 
 SERVER = """
     import threading, time
@@ -65,7 +67,6 @@ def _running(alone: Net, worker: Actor) -> bool:
     if running:
         asker.close()
         alone.actors.remove(asker)
-        eventually(lambda: True)
     return bool(running)
 
 
@@ -155,8 +156,6 @@ def test_a_call_under_way_to_a_killed_peer_is_lost_at_once_and_may_have_run(alon
 
 
 def test_a_restarted_worker_is_called_anew(alone: Net, hub: Actor) -> None:
-    from .conftest import free_port
-
     port = str(free_port())
     worker = alone.worker(SERVER, HUBNET_PORT=port, HUBNET_PORT_RANGE="1", HUBNET_GROUP="w")
     caller = alone.actor(SERVER + "    peer = hubnet.wait_for(1, 'w')[0]\n    who(peer=peer)")

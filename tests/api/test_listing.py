@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import Actor, Net, Raised, eventually
+from tests.waiting import eventually
+
+from .conftest import Actor, Net, Raised
 
 RECORD = {
     "group", "host", "port", "hub", "executable", "user",

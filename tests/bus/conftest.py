@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -24,26 +23,17 @@ from hubnet.core.keys import Keyring, new_token
 from hubnet.core.selection import Query
 from hubnet.counters import Counters
 from hubnet.environment import Settings
+from tests.waiting import eventually, free_port
 
 RING = Keyring.of([new_token(bytes(32))], "tests")
 NAMES = Names("tests")
-
-
-def eventually(check: Callable[[], object], seconds: float = 10.0) -> None:
-    """Poll until it is so."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.005)
 
 
 class Server:
     """A server on a port of its own, which may be stopped and started there again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://:sesame@127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None

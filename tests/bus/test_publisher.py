@@ -6,8 +6,9 @@ import threading
 import time
 
 from hubnet.core.envelopes import Opener
+from tests.waiting import eventually
 
-from .conftest import NAMES, RING, Server, Wires, eventually
+from .conftest import NAMES, RING, Server, Wires
 
 
 def test_what_is_published_is_heard_in_its_order(wires: Wires) -> None:

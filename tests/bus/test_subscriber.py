@@ -7,8 +7,9 @@ import pytest
 from hubnet.core.channels import Names
 from hubnet.core.keys import Keyring, new_token
 from hubnet.core.selection import Query
+from tests.waiting import eventually
 
-from .conftest import NAMES, Server, Wires, eventually
+from .conftest import NAMES, Server, Wires
 
 OTHERS = Keyring.of([new_token(bytes(range(32)))], "tests")
 

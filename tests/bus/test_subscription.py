@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from hubnet.bus import subscription as room
+from tests.waiting import eventually
 
-from .conftest import Wires, eventually
+from .conftest import Wires
 
 
 def test_a_handler_that_raises_harms_nothing_and_is_logged(wires: Wires, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 
-from tests.conftest import Net, eventually, free_port
+from tests.conftest import Net
+from tests.waiting import eventually, free_port
 
 TASKS = "import hubnet\n@hubnet.connect('add')\ndef add(a, b): return a + b\n"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 
-from tests.conftest import Net, free_port
+from tests.conftest import Net
+from tests.waiting import free_port
 
 TASKS = "import hubnet\n@hubnet.connect('add')\ndef add(a, b): return a + b\n"
 

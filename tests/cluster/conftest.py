@@ -16,13 +16,14 @@ import pathlib
 import shlex
 import shutil
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import pytest
 import redis
+
+from tests.waiting import eventually
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -58,28 +59,6 @@ def run(*argv: str, check: bool = True, timeout: float = 60) -> str:
     if check and done.returncode:
         raise AssertionError(f"{shlex.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout.strip()
-
-
-def eventually(check: Callable[[], Any], timeout: float = 20, pause: float = 0.05) -> float:
-    """Wait until check() is true.
-
-    Args:
-        check: asked again and again; that Redis cannot be reached counts as "not yet".
-
-    Returns:
-        The seconds that took.
-    """
-    start = time.monotonic()
-    error: Exception | None = None
-    while time.monotonic() - start < timeout:
-        try:
-            if check():
-                return time.monotonic() - start
-            error = None
-        except (redis.RedisError, OSError) as exc:
-            error = exc
-        time.sleep(pause)
-    raise AssertionError(f"not within {timeout} s: {check}") from error
 
 
 class Cluster:

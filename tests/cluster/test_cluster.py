@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import Cluster, eventually
+from tests.waiting import eventually
+
+from .conftest import Cluster
 
 WORKERS = 4
 HUBS = 2

@@ -7,12 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually
 
 RUN = [sys.executable, "-m", "hubnet", "demo"]
 LIMIT = 120.0  # seconds; a run takes 4 on an idle machine
@@ -60,13 +60,6 @@ def family(folder: Path) -> list[str]:
         except OSError:  # gone, or another user's
             continue
     return found
-
-
-def until(condition: Callable[[], object], limit: float = LIMIT) -> None:
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def numbers(out: Path) -> list[int]:
@@ -129,12 +122,12 @@ def test_frames_of_a_longer_film_before_are_no_part_of_this_one(tmp_path: Path) 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_demo_that_is_stopped_takes_its_processes_along(tmp_path: Path, how: signal.Signals) -> None:
     demo = start(tmp_path, "--frames", "500", "--size", "64x48", "--samples", "60", "--workers", "2", "--out", "film")
-    until(lambda: numbers(tmp_path / "film"))
+    eventually(lambda: numbers(tmp_path / "film"), LIMIT)
     assert len(family(tmp_path)) >= 4  # the demo, the hub, two workers; the server sees no difference
     demo.send_signal(how)
     demo.communicate(timeout=LIMIT)
     assert demo.returncode != 0
-    until(lambda: not family(tmp_path), 20)
+    eventually(lambda: not family(tmp_path))
 
 
 def test_a_worker_that_cannot_start_is_told_at_once_with_its_last_words(tmp_path: Path) -> None:
@@ -144,7 +137,7 @@ def test_a_worker_that_cannot_start_is_told_at_once_with_its_last_words(tmp_path
     assert done.returncode == 1
     assert re.search(r"hubnet: worker \d ended with exit code 1: ImportError.*libLLVM is broken", done.stderr)
     assert "film/workers.log" in done.stderr
-    until(lambda: not family(tmp_path), 20)  # a hub that is ended while it starts leaves its server to the keeper
+    eventually(lambda: not family(tmp_path))  # a hub that is ended while it starts leaves its server to the keeper
 
 
 @pytest.mark.parametrize(

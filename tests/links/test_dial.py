@@ -15,6 +15,7 @@ from hubnet.core.handshake import ANY_INCARNATION, Self, digest_of
 from hubnet.errors import AuthenticationError, HubnetError, PeerBusy, PeerUnreachable, RemoteProtocolError
 from hubnet.links import dial
 from hubnet.links.dial import Unreachable
+from tests.waiting import free_port
 
 from .loopback import OTHER_RING, Ends, listener, soon
 
@@ -65,8 +66,7 @@ def test_a_host_name_is_looked_up(ends: Ends) -> None:
 
 
 def test_nobody_listening_is_refused_by_name(ends: Ends) -> None:
-    with listener() as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     with pytest.raises(Unreachable, match=f"cannot reach 127.0.0.1:{port}: nobody listens there") as caught:
         ends().dialler.dial("127.0.0.1", port, ANYBODY, soon())
 

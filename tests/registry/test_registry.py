@@ -13,8 +13,8 @@ from hubnet.core.identity import decode_id, generate_id
 from hubnet.core.keys import Keyring, new_token
 from hubnet.core.membership import HubEntry
 from hubnet.errors import BrokerUnavailable
-from tests import requirements_
 from tests.registry.conftest import LEASE, SUSPECT, TOKEN
+from tests.waiting import eventually
 
 ALICE = generate_id(3010, "10.0.0.1", "render")
 BOB = generate_id(3011, "10.0.0.1", "render")
@@ -181,7 +181,7 @@ def test_a_record_whose_lease_ended_stays_listed_with_the_time_since(registry, a
 def test_a_lease_ends_by_itself(open_registry):
     registry = open_registry(lease=0.05)
     registry.write(ALICE, record())
-    requirements_.eventually(lambda: ALICE in registry.snapshot().silent_for)
+    eventually(lambda: ALICE in registry.snapshot().silent_for)
 
 
 def test_renewing_ends_a_silence(registry, admin):
