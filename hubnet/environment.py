@@ -147,7 +147,7 @@ def _redis_url(value: str) -> str:
 
 def host_and_port(value: str, default_port: int | None = None) -> tuple[str, int]:
     """Split ``host:port``, ``[v6]:port`` or, with a default port, a bare host."""
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\s]+)(?::(\d{1,5}))?", value.strip())
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+)(?::(\d{1,5}))?", value.strip())
     if not match or (match[2] is None and default_port is None) or int(match[2] or 1) > 65535:
         raise ValueError("host:port" if default_port is None else "host or host:port")
     return match[1].strip("[]"), int(match[2]) if match[2] is not None else default_port or 0
@@ -258,10 +258,10 @@ def load(environ: Mapping[str, str], wishes: Mapping[str, str]) -> tuple[Setting
     values: dict[str, Any] = {}
     sources = dict.fromkeys(_VARIABLES, "default")
     for field, (name, _) in _VARIABLES.items():
+        if name in environ:  # a wrong one is refused even where it is not used
+            values[field], sources[field] = _parse(field, environ[name], name), name
         if field in wishes:
             values[field], sources[field] = _parse(field, wishes[field], "configure()"), "configure()"
-        elif name in environ:
-            values[field], sources[field] = _parse(field, environ[name], name), name
     return Settings(**values), sources
 
 

@@ -119,9 +119,16 @@ def test_a_bad_value_is_an_error_that_names_the_variable_the_value_and_what_is_a
 
 def test_configure_wins_over_the_environment(monkeypatch):
     monkeypatch.setenv("HUBNET_GROUP", "environment")
-    monkeypatch.setenv("HUBNET_PORT", "99999")
+    monkeypatch.setenv("HUBNET_PORT", "9999")
     configure(group="code", port=0)
     assert (settings().group, settings().port) == ("code", 0)
+
+
+def test_a_bad_value_is_refused_even_where_configure_wins_over_it(monkeypatch):
+    monkeypatch.setenv("HUBNET_PORT", "99999")
+    configure(port=0)
+    with pytest.raises(ConfigError, match="HUBNET_PORT: '99999' is not allowed"):
+        settings()
 
 
 @pytest.mark.parametrize(
@@ -210,6 +217,12 @@ def test_a_host_and_port_are_split(host, port):
 def test_a_v6_address_stands_in_brackets(host, port):
     assert host_and_port(f"[{host}]:{port}") == (host, port)
     assert host_and_port(f"[{host}]", default_port=7) == (host, 7)
+
+
+@pytest.mark.parametrize("text", ["[", "]", "[]", "[]:1", "[h", "h]:1", "[h]", ":1", "", " "])
+def test_brackets_stand_around_a_v6_address_only(text):
+    with pytest.raises(ValueError, match="host"):
+        host_and_port(text, 1)
 
 
 @given(st.text(max_size=20))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hubnet.cli import _COMMANDS, commands
 from hubnet.cli.shown import as_json, masked, shown
-from tests.conftest import Net, eventually
+from tests.conftest import Net
+from tests.waiting import eventually
 
 
 def test_the_help_names_every_command_and_the_exit_codes(net: Net) -> None:
@@ -95,6 +96,15 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(net: Net) -> None:
         assert done.stderr == (
             "hubnet: HUBNET_LEASE: 'soon' is not allowed for HUBNET_LEASE; allowed: seconds from 0.3 to 3600\n"
         ), command
+
+
+def test_a_wrong_setting_is_told_even_to_a_command_that_has_no_use_for_it(net: Net) -> None:
+    for command in (["peers"], ["call", "render", "where"], ["emit", "done"], ["listen", "done"]):
+        done = net.cli(*command, HUBNET_PORT="front door")
+
+        assert done.returncode == 2, command
+        assert "HUBNET_PORT: 'front door' is not allowed" in done.stderr, command
+        assert done.stderr.count("\n") == 1, command
 
 
 def test_ctrl_c_ends_with_130_and_no_word(net: Net) -> None:
