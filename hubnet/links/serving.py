@@ -1,11 +1,10 @@
 """Serving: every incoming link of one peer waits in one epoll, and the thread that reads a request runs it.
 
-Theory of operation. Descriptors are armed for one event at a time (EPOLLONESHOT), so whichever worker the kernel wakes owns
-that link until it arms it again: no hand-over, no reader thread, no thread for an idle link. Before a worker runs a function
-it makes sure that another one waits, so a slow function, or one that calls further, never keeps others out. A worker stays a
-moment with a link whose requests follow each other closely, which saves the way through the epoll; since another worker
-always waits, staying starves nobody. Calls over the cap wait in the admission and are run, in order, by the workers that
-free a slot.
+Theory of operation. The worker that is woken for a link owns it until it arms it again: no hand-over, no reader thread, no
+thread for an idle link. Before a worker runs a function it makes sure that another one waits, so a slow function, or one that
+calls further, never keeps others out. A worker stays a moment with a link whose requests follow each other closely, which saves
+the way through the epoll; since another worker always waits, staying starves nobody. Calls over the cap wait in the admission
+and are run, in order, by the workers that free a slot.
 
 The door to this room is small on purpose (start, drain, close): the leader algorithm can replace the inside.
 """
@@ -14,8 +13,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import select
 import socket
 import threading
 import time
@@ -30,13 +27,11 @@ from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
 from hubnet.links.context import Call, here
 from hubnet.links.link import Frame, Link
+from hubnet.links.workers import Workers
 
-_SPARE_AFTER = 10.0
-_MOST_THREADS = 512
 _MOST_STAYING = 64
 _CLOSELY = 0.002
 _STREAK = 3
-_ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 _UNPACK, _LENGTH_OF, _HEADER_SIZE = frames.HEADER.unpack_from, frames.LENGTH_OF, frames.HEADER_SIZE
 _CHUNK = 65536
 _SLOT = Connection("", lambda: None)
@@ -79,25 +74,20 @@ class Serving:
         self._listener_fd = listener.fileno()
         self._host = host
         self._patience = patience
-        self._epoll = select.epoll()
-        self._nudge = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._workers = Workers(self)
         self._links: dict[int, Link] = {}
         self._arrivals = Arrivals(host.responder, host.count)
         self._admission: Admission[_Job] = Admission(cap)
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
-        self._waiting = 0
         self._staying = 0
-        self._threads = 0
         self._draining = False
-        self._closed = False
 
     def start(self) -> None:
         """Begin to accept."""
         self._listener.setblocking(False)
-        self._epoll.register(self._listener_fd, _ARMED)
-        self._epoll.register(self._nudge, _ARMED)
-        self._spawn()
+        self._workers.watch(self._listener_fd)
+        self._workers.start()
 
     @property
     def links(self) -> int:
@@ -121,7 +111,7 @@ class Serving:
             late = self._admission.expire(float("inf"))
         for job in late:
             if self._refuse(job.link, calls.LEAVING, "it is draining: call another peer"):
-                self._arm(job.link.fileno)
+                self._workers.arm(job.link.fileno)
         with self._lock:
             while self._unsettled() and (left := deadline - time.monotonic()) > 0:
                 self._settled.wait(left)
@@ -138,76 +128,42 @@ class Serving:
     def close(self) -> None:
         """End every link and thread; functions still running keep theirs until they return."""
         with self._lock:
-            self._closed = True
             for link in self._links.values():
                 link.shutdown()
-            if self._threads:
-                os.eventfd_write(self._nudge, 1)  # under the lock: the last worker closes it
+        self._workers.close()
         self._listener.close()
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the descriptors without a word."""
-        self._epoll.close()
-        os.close(self._nudge)
+        self._workers.abandon()
         self._listener.close()
         self._arrivals.abandon()
         for link in self._links.values():
             link.close()
 
-    # -- workers ---------------------------------------------------------------------------------------------------
+    # -- the room of the workers -----------------------------------------------------------------------------------
 
-    def _spawn(self) -> None:
-        self._threads += 1
-        try:
-            threading.Thread(target=self._work, name="hubnet-serve", daemon=True).start()
-        except RuntimeError as error:  # the system's limit of threads: those that there are must do
-            self._threads -= 1
-            _log.error("no further thread can be started to serve: %s", error)
-
-    def _work(self) -> None:
-        poll = self._epoll.poll
-        try:
-            while not self._closed:
-                with self._lock:
-                    self._waiting += 1
-                    patience = self._until_next()
-                events = poll(patience, 1)
-                with self._lock:
-                    self._waiting -= 1
-                    spare = self._waiting > 0
-                watched = 0 <= patience < _SPARE_AFTER and self._limits_passed()
-                if events:
-                    fd = events[0][0]
-                    self._on_event(fd, self._links.get(fd))
-                elif spare and not watched:
-                    return
-        finally:
-            with self._lock:
-                self._threads -= 1
-                last = self._closed and self._threads == 0
-            if last:
-                self._dismantle()
-
-    def _on_event(self, fd: int, link: Link | None) -> None:
+    def on_event(self, fd: int) -> None:
+        link = self._links.get(fd)
         try:
             if link is not None:
                 self._on_link(link)
-            else:
-                self._on_other(fd)
+            elif fd == self._listener_fd:
+                self._accept()
+            elif fd in self._arrivals:
+                self._on_arrival(fd)
         except Exception:  # a defect costs the link that met it, never the thread
             _log.exception("serving %r failed; it is closed", link or fd)
             if link is not None:
                 self._end(link)
 
-    def _until_next(self) -> float:
-        """How long to wait for an event: until the next limit, or for ever. Spare workers retire."""
-        limits = [limit for limit in (self._arrivals.next_limit(), self._admission.next_expiry()) if limit is not None]
-        if limits:
-            return max(0.0, min(limits) - time.monotonic()) + 0.001
-        return _SPARE_AFTER if self._waiting > 1 else -1
+    def next_limit(self) -> float | None:
+        with self._lock:
+            expiry = self._admission.next_expiry()
+        limits = [limit for limit in (self._arrivals.next_limit(), expiry) if limit is not None]
+        return min(limits, default=None)
 
-    def _limits_passed(self) -> bool:
-        """Deal with limits that have passed; whether any are left to look after."""
+    def limits_passed(self) -> bool:
         now = time.monotonic()
         watched = bool(self._arrivals) or self._admission.queued > 0
         self._arrivals.drop_overdue(now)
@@ -216,47 +172,45 @@ class Serving:
         for job in late:
             text = "all its slots were taken until the deadline; raise HUBNET_THREAD_LIMIT or add peers"
             if self._refuse(job.link, calls.BUSY, text):
-                self._arm(job.link.fileno)
+                self._workers.arm(job.link.fileno)
         return watched
 
-    def _on_other(self, fd: int) -> None:
-        if fd == self._listener_fd:
-            self._accept()
-        elif fd == self._nudge:
-            if not self._closed:  # otherwise it wakes them all, one after the other
-                os.eventfd_read(self._nudge)
-            self._arm(fd)
-        elif fd in self._arrivals:
-            arrived = self._arrivals.advance(fd)
-            if isinstance(arrived, Link):
-                with self._lock:
-                    self._links[fd] = arrived
-            if arrived:
-                self._arm(fd)
+    def dismantle(self) -> None:
+        self._arrivals.close()
+        for link in list(self._links.values()):
+            link.close()
+        self._links.clear()
 
     def _accept(self) -> None:
         try:
             for _ in range(16):
                 sock, address = self._listener.accept()
-                if self._closed:
+                if self._workers.closed:
                     sock.close()
                     continue
                 self._arrivals.welcome(sock, str(address[0]) if address else "")
-                self._epoll.register(sock.fileno(), _ARMED)
+                self._workers.watch(sock.fileno())
         except BlockingIOError:
             pass  # nobody else waits
         except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE} and not self._closed:
+            if error.errno in {errno.EMFILE, errno.ENFILE} and not self._workers.closed:
                 _log.error("no link can be taken: %s; raise the limit of open files (ulimit -n)", error)
                 time.sleep(0.1)  # the one who waits would be reported again at once
         finally:
-            self._arm(self._listener_fd)
+            self._workers.arm(self._listener_fd)
 
-    def _arm(self, fd: int) -> None:
-        try:
-            self._epoll.modify(fd, _ARMED)
-        except (OSError, ValueError):
-            pass  # closed meanwhile
+    def _on_arrival(self, fd: int) -> None:
+        arrived = self._arrivals.advance(fd)
+        if isinstance(arrived, Link):
+            with self._lock:
+                self._links[fd] = arrived
+        if arrived:
+            self._workers.arm(fd)
+
+    def _make_sure_another_waits(self) -> None:
+        self._workers.make_sure_another_waits()
+        if self._arrivals or self._admission.queued:
+            self._workers.nudge()
 
     # -- links -----------------------------------------------------------------------------------------------------
 
@@ -279,7 +233,7 @@ class Serving:
                 _log.warning("closed %r: %s", link, error)
             self._end(link)
             return
-        self._arm(link.fileno)
+        self._workers.arm(link.fileno)
 
     def _receive(self, link: Link, data: bytes) -> Frame:
         """One frame; while its rest, or its buffers, are still to come, another worker waits."""
@@ -340,11 +294,11 @@ class Serving:
     def _serve_alike(self, link: Link, connection: Connection, frame: Frame) -> _Following:
         """Serve a plain request and those that follow and differ in their arguments only."""
         name, body = frame.name, frame.body
-        host, half_open, admitted = self._host, self._arrivals.half_open, self._admission
+        host, workers, half_open, admitted = self._host, self._workers, self._arrivals.half_open, self._admission
         named, answer_to, recv, send = host.table.get, running.answer_to, link.recv_now, link.send_now
         open_next = link.protection.opener(frames.prefix(frames.REQUEST, name, frame.depth, frame.patience))
         while True:
-            if not self._waiting or half_open:
+            if not workers.waiting or half_open:
                 self._make_sure_another_waits()
             answer = answer_to(link, connection, body, (), host.invoke)
             if not isinstance(answer, bytes):
@@ -432,12 +386,6 @@ class Serving:
         self._make_sure_another_waits()
         return self._host.find_late(name)
 
-    def _make_sure_another_waits(self) -> None:
-        if self._waiting == 0 and self._threads < _MOST_THREADS:
-            self._spawn()
-        if self._arrivals or self._admission.queued:
-            os.eventfd_write(self._nudge, 1)  # whoever waits must learn of limits that were set since
-
     def _run(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> bool:
         """Run a call that has its slot, answer, and run those that waited for the slot."""
         self._make_sure_another_waits()
@@ -463,7 +411,7 @@ class Serving:
     def _run_waiting(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> None:
         try:
             if self._run(link, connection, frame, arrived):
-                self._arm(link.fileno)
+                self._workers.arm(link.fileno)
         except Exception:
             _log.exception("serving %r failed; it is closed", link)
             self._end(link)
@@ -503,12 +451,3 @@ class Serving:
         if known:
             link.close()  # which takes it out of the epoll as well
             self._host.ended(link)
-
-    def _dismantle(self) -> None:
-        """The last worker puts out the light."""
-        self._arrivals.close()
-        for link in list(self._links.values()):
-            link.close()
-        self._links.clear()
-        self._epoll.close()
-        os.close(self._nudge)

@@ -23,10 +23,11 @@ from hubnet.errors import (
     RemoteError,
     RemoteProtocolError,
 )
-from hubnet.links import serving as serving_room
+from hubnet.links import workers
 from hubnet.links.link import Link
+from tests.waiting import eventually
 
-from .loopback import End, Ends, Running, soon
+from .loopback import End, Ends, Running
 
 
 def double(value: int) -> int:
@@ -110,10 +111,7 @@ def cool(link: Link) -> None:
 
 
 def _closed(end: End) -> None:
-    deadline = soon()
-    while end.serving._threads:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    eventually(lambda: not end.serving._workers._threads)
 
 
 def test_a_reused_port_never_serves_the_wrong_peer(ends: Ends) -> None:
@@ -250,9 +248,7 @@ def test_the_deadline_goes_down_to_nested_calls(ends: Ends) -> None:
     begin = time.monotonic()
     with pytest.raises((CallTimeout, RemoteError)):  # whoever wakes first: both have the same deadline
         one.call(other, "outer", timeout=0.5)
-    deadline = soon(1.5)
-    while not seen and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: seen, 1.5)
     assert isinstance(seen[0], CallTimeout)
     assert time.monotonic() - begin < 2
 
@@ -372,4 +368,4 @@ def test_a_hundred_threads_call_ten_peers(ends: Ends) -> None:
 
     calls = [Running(many, number) for number in range(100)]
     assert [call.result() for call in calls] == [90] * 100
-    assert serving_room._MOST_THREADS > 100
+    assert workers._MOST > 100

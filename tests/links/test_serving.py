@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,15 +16,9 @@ from hubnet.core.handshake import Initiator
 from hubnet.errors import HubnetError, PeerBusy, PeerLost
 from hubnet.links import arrivals
 from hubnet.links.link import Link
+from tests.waiting import eventually
 
 from .loopback import End, Ends, Running, descriptors, ends_of_a_test, serving_threads, soon
-
-
-def eventually(check: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = soon(seconds)
-    while not check():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.005)
 
 
 class Gate:
@@ -520,7 +514,5 @@ def test_a_function_that_outlives_close_ends_quietly(ends: Ends, gate: Gate, cap
     gate.opened.set()
     eventually(lambda: not serving_threads())
     one.close()
-    one.serving._epoll.close()
-    os.close(one.serving._nudge)
     assert not descriptors() - before
     assert "Traceback" not in caplog.text
