@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -34,11 +35,13 @@ from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 from hubnet.links.serving import Serving
 from hubnet.registry import Registry
+from hubnet.scripts import RedisStore
 
 if TYPE_CHECKING:
     from hubnet.peer import _Peer
 
 _LATE_TAG = 5.0
+_log = logging.getLogger("hubnet")
 
 
 class Parts:
@@ -71,7 +74,8 @@ class Parts:
         self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
         self.subscriber = Subscriber(self.broker, opener, self.names, incarnation, self.counters, peer.announce)
         lease, suspect, reach = settings.lease, settings.suspect, settings.timeout
-        self.registry = Registry(self.broker, self.names, self.ring, lease=lease, suspect=suspect)
+        store = RedisStore(self.broker, self.names)
+        self.registry = Registry(store, self.names, self.ring, lease=lease, suspect=suspect)
         self.hub = None
         if settings.is_hub:
             self.hub = Hub(
@@ -105,15 +109,16 @@ class Parts:
 
     def close(self, grace: float) -> bool:
         """Drain, withdraw, close; whether all calls ended in time."""
+        self.broker.retire()
         clean = self.serving.drain(time.monotonic() + grace)
-        self.home.leave()
-        self.directory.close()
-        self.publisher.close()
-        self.subscriber.close()
-        self.caller.close()
-        self.serving.close()
-        self.registry.close()
-        self.broker.close()
+        for close in (
+            self.home.leave, self.directory.close, self.publisher.close, self.subscriber.close, self.caller.close,
+            self.serving.close, self.registry.close, self.broker.close,
+        ):  # fmt: skip
+            try:
+                close()
+            except Exception:  # a defect of one part must not leave the others open
+                _log.exception("closing failed; the rest is closed all the same")
         return clean
 
     def abandon(self) -> None:

@@ -13,6 +13,7 @@ from hubnet.core.channels import Names
 from hubnet.core.keys import Keyring, new_token
 from hubnet.environment import Settings
 from hubnet.registry import Registry
+from hubnet.scripts import RedisStore
 from tests import requirements_
 
 TOKEN = new_token(bytes(range(32)))
@@ -53,7 +54,8 @@ def open_registry(server: EmbeddedServer, admin: redis.Redis) -> Iterator[Open]:
     ) -> Registry:
         broker = Broker(Settings(redis_url=url or server.url))
         ring = Keyring.of(secrets, namespace)
-        made.append(Registry(broker, Names(namespace), ring, lease=lease, suspect=SUSPECT))
+        store = RedisStore(broker, Names(namespace))
+        made.append(Registry(store, Names(namespace), ring, lease=lease, suspect=SUSPECT))
         return made[-1]
 
     yield open_

@@ -19,6 +19,7 @@ from hubnet.core.keys import Keyring
 from hubnet.core.selection import Query
 from hubnet.counters import Counters
 from hubnet.registry import Registry
+from hubnet.scripts import RedisStore
 from tests.guarded import TEMPLATE, Guarded, users
 from tests.registry.conftest import TOKEN
 
@@ -46,7 +47,7 @@ def server(started: Guarded) -> Guarded:
 
 
 def registry_of(server: Guarded, user: str) -> Registry:
-    return Registry(server.broker(user), Names("default"), RING, lease=10, suspect=60)
+    return Registry(RedisStore(server.broker(user), Names("default")), Names("default"), RING, lease=10, suspect=60)
 
 
 def use_bus(server: Guarded, user: str) -> None:

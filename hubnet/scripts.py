@@ -1,0 +1,189 @@
+"""The register in Redis, as a store: its operations are scripts that compare and set in one step, by Redis's own clock.
+
+So a late withdrawal cannot remove a restarted peer, and two hubs cannot undo each other. What the scripts do is the rule of
+``core.register``; one suite is run on both. No SCAN, no KEYS, commands of Redis 7.0 only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hubnet.broker import Broker
+from hubnet.core.channels import Names
+from hubnet.core.register import Entry, Late
+from hubnet.errors import BrokerUnavailable
+
+if TYPE_CHECKING:
+    import redis
+
+Answer = TypeVar("Answer")
+
+_NOW = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
+# The microseconds tell a register that was lost and begun anew from the one before.
+_CHANGED = """
+redis.call('HSETNX', version, 'epoch', epoch .. '-' .. t[1] .. '.' .. t[2])
+redis.call('HINCRBY', version, 'counter', 1)
+"""
+
+# Keys: records of the group, leases, groups, version, hubs.
+_WRITE = (
+    _NOW
+    + """
+local version, epoch = KEYS[4], ARGV[8]
+local id, text, incarnation, revision, replaces = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[9]
+local old = redis.call('HGET', KEYS[1], id)
+local fine, seen = false, nil
+if old and replaces ~= 'anything' then fine, seen = pcall(cjson.decode, old) end
+if fine and type(seen) == 'table' then
+  if seen.incarnation ~= incarnation and seen.incarnation ~= replaces then return {'held', old} end
+  if seen.incarnation == incarnation and (tonumber(seen.revision) or 0) > revision then return {'older', old} end
+end
+redis.call('HSET', KEYS[1], id, text)
+redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), id)
+redis.call('SADD', KEYS[3], ARGV[7])
+"""
+    + _CHANGED
+    + """
+for n = 1, 5 do redis.call('PEXPIRE', KEYS[n], ARGV[6]) end
+return {'written', ''}
+"""
+)
+
+_WITHDRAW = (
+    _NOW
+    + """
+local version, epoch = KEYS[4], ARGV[3]
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+local fine, seen = pcall(cjson.decode, old or '')
+if not fine or type(seen) ~= 'table' or seen.incarnation ~= ARGV[2] then return 0 end
+if ARGV[4] == 'expired' then
+  local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
+  if lease and tonumber(lease) > now then return 0 end
+end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[5], ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[5]) end
+"""
+    + _CHANGED
+    + "return 1"
+)
+
+# Keys: leases, hubs, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry, then each id
+# and the number of the key that holds its record.
+_RENEW = (
+    _NOW
+    + """
+local missing, entry = {}, ARGV[4]
+for n = 5, #ARGV, 2 do
+  local id, records = ARGV[n], KEYS[tonumber(ARGV[n + 1])]
+  if redis.call('ZSCORE', KEYS[1], id) and redis.call('HEXISTS', records, id) == 1 then
+    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), id)
+  else
+    missing[#missing + 1] = id
+  end
+end
+if entry ~= '' then redis.call('HSET', KEYS[2], ARGV[3], entry) end
+for n = 1, #KEYS do redis.call('PEXPIRE', KEYS[n], ARGV[2]) end
+return {now, missing}
+"""
+)
+
+_EXPIRED = (
+    _NOW
+    + """
+local late = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES')
+return {now, late, redis.call('HGET', KEYS[2], 'epoch'), redis.call('HGET', KEYS[2], 'counter')}
+"""
+)
+
+
+class RedisStore:
+    """The register of one namespace in Redis, as a hub uses it; anybody else may ask for the hubs."""
+
+    def __init__(self, broker: Broker, names: Names) -> None:
+        self._broker = broker
+        self._names = names
+        self._client: redis.Redis | None = None
+        self._scripts: dict[str, Any] = {}
+
+    def write(self, entry: Entry, lease: int, expiry: int, epoch: str) -> tuple[str, bytes]:
+        arguments = [
+            entry.peer_id, entry.text, entry.incarnation, entry.revision, lease, expiry, entry.group, epoch, entry.replaces,
+        ]  # fmt: skip
+        outcome, holder = self._run(_WRITE, self._keys(entry.group), arguments)
+        return outcome.decode(), holder
+
+    def withdraw(self, group: str, peer_id: bytes, incarnation: str, epoch: str, *, only_if_expired: bool) -> bool:
+        condition = "expired" if only_if_expired else "any"
+        return bool(self._run(_WITHDRAW, self._keys(group), [peer_id, incarnation, epoch, condition, group]))
+
+    def renew(
+        self, members: Sequence[tuple[str, bytes]], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
+    ) -> tuple[float, list[bytes]]:
+        groups = sorted({group for group, _ in members})
+        names = self._names
+        keys = [names.leases, names.hubs, names.groups, names.version, *map(self._records, groups)]
+        place = {group: number for number, group in enumerate(groups, 5)}
+        arguments: list[Any] = [lease, expiry, *(hub or (b"", b""))]
+        for group, peer_id in members:
+            arguments += [peer_id, place[group]]
+        now, missing = self._run(_RENEW, keys, arguments)
+        return now, list(missing)
+
+    def late(self) -> Late:
+        now, late, epoch, counter = self._run(_EXPIRED, [self._names.leases, self._names.version], [])
+        since = {late[n]: float(late[n + 1]) for n in range(0, len(late), 2)}
+        return Late(now, since, f"{epoch.decode()}:{counter.decode()}" if counter else "")
+
+    def records(self) -> dict[str, dict[bytes, bytes]]:
+        said: set[Any] = self._do(lambda client: client.smembers(self._names.groups))
+        groups = [group.decode() for group in said]
+
+        def read(client: redis.Redis) -> list[dict[bytes, bytes]]:
+            pipe = client.pipeline(transaction=False)
+            for group in groups:
+                pipe.hgetall(self._records(group))
+            return list(pipe.execute())
+
+        return dict(zip(groups, self._do(read) if groups else [], strict=True))
+
+    def hubs(self) -> dict[bytes, bytes]:
+        said = self._broker.ask(b"HGETALL", self._names.hubs.encode())
+        return dict(zip(said[::2], said[1::2], strict=True))
+
+    def now(self) -> float:
+        seconds, micros = self._do(lambda client: client.time())
+        return float(seconds * 1000 + micros / 1000)
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _records(self, group: str) -> str:
+        return self._names.peers("") + group
+
+    def _keys(self, group: str) -> list[str]:
+        names = self._names
+        return [self._records(group), names.leases, names.groups, names.version, names.hubs]
+
+    def _run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
+        def run(client: redis.Redis) -> Any:
+            if script not in self._scripts:
+                self._scripts[script] = client.register_script(script)
+            return self._scripts[script](keys=keys, args=arguments, client=client)
+
+        return self._do(run)
+
+    def _do(self, work: Callable[[redis.Redis], Answer]) -> Answer:
+        import redis
+
+        try:
+            if self._client is None:
+                self._client = self._broker.client()
+            return work(self._client)
+        except (redis.RedisError, OSError) as error:
+            self.close()  # an embedded server may be elsewhere by now: ask again next time
+            raise BrokerUnavailable(f"the register at {self._broker.shown} is out of reach: {error}") from error
