@@ -203,8 +203,10 @@ def serve(main_thread: bool = False) -> None:
     peer.open_now()
 
     def finish() -> None:
-        peer.stop()  # the calls that were accepted may still need this thread: it goes on until they have ended
-        runner.stop()
+        try:
+            peer.stop()  # the calls that were accepted may still need this thread: it goes on until they have ended
+        finally:
+            runner.stop()
 
     with stopping.signals(finish, runner.wake):
         runner.loop()

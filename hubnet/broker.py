@@ -169,6 +169,7 @@ class Broker:
         self._lock: runtime.Lock | None = None
         self._guard = threading.Lock()
         self.embedded = not settings.redis_url
+        self._runs_one = settings.is_hub
 
     @property
     def local(self) -> bool:
@@ -206,7 +207,7 @@ class Broker:
             said = runtime.read(_ADDRESS)
             if said and answers(str(said["url"])):
                 return str(said["url"])
-            if not self._settings.is_hub:
+            if not self._runs_one:
                 raise BrokerUnavailable(
                     "no hub runs on this machine yet and HUBNET_REDIS_URL is not set: start one with `hubnet hub`"
                 )
@@ -284,6 +285,10 @@ class Broker:
             raise BrokerUnavailable(f"Redis at {self.shown} is out of reach: {error}") from error
         finally:
             owner.disconnect()
+
+    def retire(self) -> None:
+        """Start no server from now on: its peer is leaving."""
+        self._runs_one = False
 
     def close(self) -> None:
         """Stop the embedded server, if it is ours."""

@@ -25,7 +25,6 @@ from hubnet.core.membership import Record, Seen
 from hubnet.counters import Counters
 from hubnet.errors import (
     AuthenticationError,
-    BrokerUnavailable,
     ConfigError,
     HubnetError,
     NoHub,
@@ -105,7 +104,7 @@ class Hub:
             self._registry.withdraw(self._own_id, self._own_record()["incarnation"])
             self._tell("left", self._own_id)
             self._publish_news()
-        except BrokerUnavailable as error:
+        except HubnetError as error:
             _log.debug("left without a word: %s", error)
 
     def announce(self) -> None:

@@ -296,6 +296,14 @@ def test_a_stranger_of_another_protocol_on_the_remembered_port_is_no_server(plac
             thread.join()
 
 
+def test_a_hub_that_leaves_starts_no_server_for_its_goodbye(place):
+    broker = Broker(Settings(is_hub=True))
+    broker.retire()
+    with pytest.raises(BrokerUnavailable):
+        broker.url()
+    assert servers_below(place) == set()
+
+
 def test_a_server_that_died_is_started_anew_and_found_again(place):
     hub, worker = broker(), broker(hub=False)
     try:

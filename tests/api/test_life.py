@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -38,13 +39,20 @@ def hub(alone: Net) -> Actor:
     return alone.hub()
 
 
+def serves(actor: Actor) -> bool:
+    """Whether it has come as far as to look after signals."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{actor.pid}/status").read_text())
+    return bool(int(caught, 16) >> (SIGTERM - 1) & 1)
+
+
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT])
 def test_serve_drains_and_withdraws_on_a_signal(alone: Net, hub: Actor, number: int) -> None:
     worker = alone.worker(SERVER, HUBNET_GROUP="w")
     caller = alone.actor(SERVER + "    peer = hubnet.wait_for(1, 'w')[0]\n    who(peer=peer)")
     worker.send("run", "hubnet.serve()")
+    eventually(lambda: serves(worker))
     caller.send("ask", "slow(1.0, 30_000_000, peer=peer) == (1.0, bytes(30_000_000))")
-    eventually(lambda: hub.ask("hubnet.peers('w')[0].call") and _running(alone, worker))
+    eventually(lambda: _running(alone, worker))
     worker.signal(number)
 
     assert caller.answer() is True  # what ran was answered, whole
@@ -73,6 +81,7 @@ def _running(alone: Net, worker: Actor) -> bool:
 def test_calls_run_on_the_main_thread_where_asked(alone: Net, hub: Actor) -> None:
     worker = alone.worker(SERVER, HUBNET_GROUP="w")
     worker.send("run", "hubnet.serve(main_thread=True)")
+    eventually(lambda: serves(worker))
     hub.run(SERVER)
     hub.run("peer = hubnet.wait_for(1, 'w')[0]")
     assert eventually(lambda: hub.ask("thread(peer=peer)"))
@@ -83,6 +92,7 @@ def test_calls_run_on_the_main_thread_where_asked(alone: Net, hub: Actor) -> Non
 def test_stopping_a_main_thread_that_works_answers_all_that_was_taken(alone: Net, hub: Actor) -> None:
     worker = alone.worker(SERVER, HUBNET_GROUP="w")
     worker.send("run", "hubnet.serve(main_thread=True)")
+    eventually(lambda: serves(worker))
     caller = alone.actor(SERVER + "    peer = hubnet.wait_for(1, 'w')[0]")
     assert eventually(lambda: caller.ask("thread(peer=peer)"))
     caller.run(
@@ -221,9 +231,21 @@ def test_two_first_hubs_race_and_share_one_broker(alone: Net) -> None:
     assert len(list(Path(alone.folder).glob("hubnet-*/server-*"))) == 1
 
 
+@pytest.mark.embedded
+def test_a_hub_that_cannot_run_a_server_says_why_and_ends_when_asked(alone: Net) -> None:
+    hub = alone.actor(HUBNET_IS_HUB="1", HUBNET_REDIS_SERVER="no-such-program")
+    hub.send("run", "hubnet.serve()")
+    eventually(lambda: "HUBNET_REDIS_SERVER" in hub.said and serves(hub))
+    hub.signal(SIGTERM)
+    hub.answer()
+    assert hub.leave() == 0
+    assert "Traceback" not in hub.said
+
+
 def test_a_worker_that_starts_before_any_hub_joins_when_one_comes(alone: Net) -> None:
     worker = alone.actor(SERVER)
     worker.send("run", "hubnet.serve()")
+    eventually(lambda: serves(worker))
     hub = alone.hub()
     eventually(lambda: worker.pid in pids(hub))
     worker.signal(SIGTERM)
