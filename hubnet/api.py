@@ -6,19 +6,30 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hubnet import peer as peer_room
-from hubnet.core.connections import Connection, untagged
+from hubnet.connect import one_timeout
+from hubnet.core.connections import Connection, elsewhere, untagged
+from hubnet.core.identity import came, decode_id, text, whole
 from hubnet.core.selection import Query, group_names
-from hubnet.core.targets import seconds
+from hubnet.core.targets import boolean, seconds
 from hubnet.errors import ConfigError, NoPeer
 
 if TYPE_CHECKING:
     from hubnet.core.membership import Record
 
 
+_MOST_PEERS = 1_000_000
+_NEEDED = frozenset({"host", "port", "group", "connections"})
+
+
 class RemotePeer:
     """A peer as a listing told of it: the record's fields as attributes, its connections as methods."""
 
     def __init__(self, peer_id: bytes, record: Record) -> None:
+        if not isinstance(record, dict) or not record.keys() >= _NEEDED:
+            raise TypeError(f"RemotePeer(…, record) takes a record out of hubnet.peers(), not {came(record)}")
+        if not isinstance(peer_id, bytes):
+            raise TypeError(f"RemotePeer(peer_id, …) takes an id as bytes, not {came(peer_id)}")
+        decode_id(peer_id)
         self.id = peer_id
         self._record = record
 
@@ -35,12 +46,17 @@ class RemotePeer:
         has = ", ".join(untagged(tag) for tag in record["connections"]) or "none"
         raise AttributeError(f"{self!r}: {problem}: {name!r}; its connections: {has}")
 
-    def call(self, tag: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+    def call(
+        self, tag: str, *args: Any, timeout: float | None = None, time_out: float | None = None, **kwargs: Any
+    ) -> Any:
         """Call one of its connections by tag; see ``connect``."""
-        if not isinstance(tag, str):
-            raise TypeError(f"call(tag, …) takes the tag as a str, not {type(tag).__name__}: {tag!r:.100}")
-        connection = Connection(tag, _only_there)
-        return peer_room.call(connection, self.id, args, kwargs, seconds(timeout))
+        tag = text(tag, "call(tag, …) takes the tag as a str")
+        if not tag:
+            raise ConfigError("call(tag, …): an empty tag")
+        if "peer" in kwargs:
+            raise TypeError(f"call(tag, …) calls {self!r}: it takes no peer=, as {came(kwargs['peer'])}")
+        limit = one_timeout(timeout, time_out)
+        return peer_room.call(Connection(tag, elsewhere), self.id, args, kwargs, limit)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemotePeer) and other.id == self.id
@@ -53,10 +69,6 @@ class RemotePeer:
 
     def __reduce__(self) -> tuple[type[RemotePeer], tuple[bytes, Record]]:
         return RemotePeer, (self.id, self._record)
-
-
-def _only_there(*args: Any, **kwargs: Any) -> Any:
-    raise ConfigError("this connection was named by its tag; it exists on the other peer only")
 
 
 class Listing(dict[Any, Any]):
@@ -73,7 +85,7 @@ class Listing(dict[Any, Any]):
         self.query = query
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, int):
+        if isinstance(key, int) and not isinstance(key, bool):
             ids = list(super().__getitem__("peers"))
             if not -len(ids) <= key < len(ids):
                 raise IndexError(f"no peer number {key}: {len(ids)} are listed")
@@ -87,7 +99,7 @@ def peers(
     """Who is on the net, this peer left out.
 
     Args:
-        first: as in the reference's examples, a group or a list of groups may come first; so may `refresh`, as a bool.
+        first: the same by position, in this order; or, as in the reference's examples, the groups first.
         refresh: ask a hub even if the last answer still holds.
         groups: a group's name or a list of names; all by default.
         on_host: peers of this machine alone.
@@ -98,32 +110,24 @@ def peers(
 
     Raises:
         NoHub: no hub answered within HUBNET_TIMEOUT.
-        TypeError: naming the parameter.
+        TypeError, ValueError: naming the parameter.
     """
-    for value in first:
-        if isinstance(value, bool):
-            refresh = value
-        elif groups is None:
-            groups = value
-        else:
-            raise TypeError(f"peers(): groups given twice: {groups!r:.100} and {value!r:.100}")
-    query = _query(groups, on_host=on_host, hubs_only=hubs_only)
+    named = {"refresh": refresh, "groups": groups, "on_host": on_host, "hubs_only": hubs_only}
+    order = list(named) if first and isinstance(first[0], bool) else ["groups", "refresh", "on_host", "hubs_only"]
+    if len(first) > len(order):
+        raise TypeError(f"peers() takes refresh, groups, on_host and hubs_only, not {len(first)} arguments")
+    for name, value in zip(order, first, strict=False):
+        if named[name]:
+            raise TypeError(f"peers(): {name} given twice: {came(value)} and {came(named[name])}")
+        named[name] = value
+    refresh = boolean(named["refresh"], "refresh")
+    query = _query(named["groups"], on_host=named["on_host"], hubs_only=named["hubs_only"])
     return Listing(_listed(query, refresh=refresh), query)
 
 
-def machine_id() -> str:
-    """What processes of this machine have in common."""
-    from hubnet import machine
-
-    return machine.machine_id()
-
-
-def _query(groups: Any, *, on_host: bool, hubs_only: bool) -> Query:
-    for name, value in (("on_host", on_host), ("hubs_only", hubs_only)):
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} is a bool, not {type(value).__name__}: {value!r:.100}")
-    machine = machine_id() if on_host else None
-    return Query(groups=group_names(groups), hubs_only=hubs_only, machine=machine)
+def _query(groups: Any, *, on_host: bool, hubs_only: bool, parameter: str = "groups") -> Query:
+    machine = peer_room.process_peer().world.machine_id() if boolean(on_host, "on_host") else None
+    return Query(group_names(groups, parameter), hubs_only=boolean(hubs_only, "hubs_only"), machine=machine)
 
 
 def _listed(query: Query, *, refresh: bool, timeout: float | None = None) -> dict[bytes, Record]:
@@ -141,9 +145,14 @@ def peer_group(name: str | None = None, hubs_only: bool = False, on_host: bool =
         name: of the group; this peer's own by default.
         hubs_only: hubs alone.
         on_host: peers of this machine alone.
+
+    Raises:
+        NoHub: no hub answered within HUBNET_TIMEOUT.
+        TypeError, ConfigError: naming the parameter.
     """
-    group = peer_room.Peer().group if name is None else name
-    query = _query(group, on_host=on_host, hubs_only=hubs_only)
+    query = _query(name, on_host=on_host, hubs_only=hubs_only, parameter="name")
+    if name is None:
+        query = query._replace(groups=frozenset((peer_room.Peer().group,)))
     return [RemotePeer(peer_id, record) for peer_id, record in _listed(query, refresh=False).items()]
 
 
@@ -162,11 +171,11 @@ def wait_for(n: int, groups: Any = None, hubs_only: bool = False, timeout: float
     Raises:
         NoPeer: fewer came in time; the text says how many.
         NoHub: no hub answered.
+        TypeError, ValueError: naming the parameter.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        raise TypeError(f"wait_for(n) takes a number of peers, not {n!r:.100}")
+    n = whole(n, "wait_for(n) takes a number of peers", 0, _MOST_PEERS)
     query = _query(groups, on_host=False, hubs_only=hubs_only)
-    deadline = time.monotonic() + (seconds(timeout) or 0.0)
+    deadline = time.monotonic() + (seconds(timeout, optional=False) or 0.0)
     peer = peer_room.Peer()
     changes = -1
     while True:
@@ -191,7 +200,9 @@ def serve(main_thread: bool = False) -> None:
 
     Raises:
         ConfigError: a setting is wrong.
+        TypeError: naming the parameter.
     """
+    boolean(main_thread, "main_thread")
     from hubnet import stopping
     from hubnet.links.running import MainThread
 

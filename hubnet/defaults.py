@@ -9,17 +9,20 @@ from hubnet import peer as peers
 from hubnet.connect import Connected, callable_connection
 from hubnet.core.connections import Connection, path_tag, untagged
 from hubnet.core.flags import INVALID_CONNECTION, NULL, NULL_RESPONSE
+from hubnet.core.identity import came, text
 from hubnet.errors import InvalidConnection
+from hubnet.tables import Tables
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+_EVERYBODYS: list[Connection] = []
 
 
 def _builtin(function: Callable[Parameters, Result]) -> Connected[Parameters, Result]:
     connection = Connection(
         path_tag("hubnet", function.__name__), function, idempotent=True, counted=False, builtin=True
     )
-    peers.process_peer().tables.connections.add(connection)
+    _EVERYBODYS.append(connection)
     return callable_connection(function, connection)
 
 
@@ -77,7 +80,13 @@ def null_response(connection: str, foreign_peer_id: dict[str, Any]) -> str:
 
 def invalid_connection(connection: str, foreign_peer_id: dict[str, Any]) -> Any:
     """The handler of the flag INVALID_CONNECTION: raises, naming the peer, the tag, and those that it has."""
-    has = ", ".join(untagged(tag) for tag in foreign_peer_id.get("connections", ())) or "none"
+    connection = text(connection, "connection is a tag, a str")
+    if not isinstance(foreign_peer_id, dict):
+        raise TypeError(f"foreign_peer_id is the friendly id of a peer (dict), not {came(foreign_peer_id)}")
+    tags = foreign_peer_id.get("connections", ())
+    if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
+        raise TypeError(f"foreign_peer_id: its connections are a list of tags (str), not {came(tags)}")
+    has = ", ".join(untagged(tag) for tag in tags) or "none"
     where = f"{foreign_peer_id.get('host')}:{foreign_peer_id.get('port')}"
     raise InvalidConnection(
         f"Peer does not have the connection you are requesting: {untagged(connection)!r} at {where}; it has: {has}",
@@ -86,6 +95,11 @@ def invalid_connection(connection: str, foreign_peer_id: dict[str, Any]) -> Any:
     )
 
 
-peers.process_peer().register_flag(NULL, null_response)
-peers.process_peer().register_flag(NULL_RESPONSE, null_response)
-peers.process_peer().register_flag(INVALID_CONNECTION, invalid_connection)
+def furnish(tables: Tables) -> None:
+    """Give a peer what every peer has."""
+    for connection in _EVERYBODYS:
+        tables.connections.add(connection)
+    tables.flags.update({NULL: null_response, NULL_RESPONSE: null_response, INVALID_CONNECTION: invalid_connection})
+
+
+furnish(peers.process_peer().tables)

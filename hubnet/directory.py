@@ -33,7 +33,7 @@ from hubnet.errors import (
 )
 from hubnet.hub import LIST, RESOLVE, Hub
 from hubnet.links.calling import Caller, Endpoint, raise_remote
-from hubnet.links.dial import Dialler
+from hubnet.links.dial import ITSELF, Dialler, Unreachable
 from hubnet.links.link import Link
 from hubnet.registry import Registry
 
@@ -100,14 +100,14 @@ class Directory:
         if self._addresses:
             found = self._entries = self._hubs_by_address(deadline, fresh=fresh)
         else:
-            found = self._hubs_from_redis(fresh=fresh)
+            found = self._hubs_from_redis(deadline, fresh=fresh)
         return membership.choose_hubs(self._own_id, (hub for hub in found if hub.peer_id != self._own_id), self._lease)
 
-    def _hubs_from_redis(self, *, fresh: bool) -> list[HubEntry]:
+    def _hubs_from_redis(self, deadline: float, *, fresh: bool) -> list[HubEntry]:
         """The hubs that signed themselves in; those that we knew already will do where Redis is away."""
         if fresh or not self._entries:
             try:
-                self._entries = self._registry.hubs()
+                self._entries = self._registry.hubs(deadline)
             except BrokerUnavailable:
                 if not self._entries:
                     raise
@@ -145,6 +145,19 @@ class Directory:
         if digest_of(peer_id) != link.foreign.digest:
             raise AuthenticationError(f"{host}:{port} names an id that it did not prove")
         return self._keep(Endpoint(peer_id, link.foreign.incarnation, host, port, said["friendly"]))
+
+    def who_is(self, host: str, port: int, tag: str, deadline: float) -> bytes:
+        """The id of the peer at host and port, for a call to it.
+
+        Raises:
+            PeerUnreachable: nobody answers there.
+        """
+        try:
+            return self.identify(host, port, deadline).peer_id
+        except Unreachable as error:
+            if error.how == ITSELF:
+                return self._own_id
+            raise PeerUnreachable(str(error), connection=tag, peer=f"{host}:{port}") from error
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -197,12 +210,32 @@ class Directory:
         """On a hub: its own door; at the start the register may be a moment away."""
         while True:
             try:
-                return door(*args)
+                return self._in_time(door, args, deadline)
             except BrokerUnavailable:
                 if time.monotonic() >= deadline:
                     raise
                 with self._changed:
                     self._changed.wait(min(deadline - time.monotonic(), 0.1))
+
+    def _in_time(self, door: Callable[..., Any], args: tuple[Any, ...], deadline: float) -> Any:
+        """What a hub's own door says, or BrokerUnavailable at the deadline: the register has limits of its own, of seconds."""
+        said: list[Any] = []
+        failed: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                said.append(door(*args))
+            except BaseException as error:
+                failed.append(error)
+
+        asking = threading.Thread(target=ask, name="hubnet-ask", daemon=True)
+        asking.start()
+        asking.join(max(0.0, deadline - time.monotonic()))
+        if failed:
+            raise failed[0]
+        if not said:
+            raise BrokerUnavailable(f"the register at {self._registry.where} did not answer in time")
+        return said[0]
 
     def resolve(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
         """Where a peer is: known already, or as a hub says.

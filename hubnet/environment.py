@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hubnet.errors import ConfigError
 
 MIB = 1 << 20
+LONGEST_NAME = 4096
+"""Bytes of UTF-8 in a group's name, as core/identity.py has it."""
 
 
 class Settings(NamedTuple):
@@ -67,6 +70,22 @@ class Settings(NamedTuple):
 
 
 def _text(value: str) -> str:
+    return _utf8(value).strip()
+
+
+def _utf8(value: str, most: int = MIB) -> str:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError("text in UTF-8") from None
+    if size > most:
+        raise ValueError(f"text of at most {most} bytes in UTF-8")
+    return value
+
+
+def _path(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a path, which holds no NUL")
     return value.strip()
 
 
@@ -117,37 +136,49 @@ def _one_of(*words: str) -> Callable[[str], str]:
 def _group(value: str) -> str:
     if value == "peers":
         raise ValueError("any name but 'peers', which is a key of every listing")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text in UTF-8") from None
-    return "" if value == "None" else value
+    return "" if value == "None" else _utf8(value, LONGEST_NAME)
 
 
 def _namespace(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
-        raise ValueError("letters, digits, '_', '.' and '-'")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", value):
+        raise ValueError("1 to 200 letters, digits, '_', '.' and '-'")
     return value
 
 
 def _port_fits(url: str) -> bool:
-    return 0 < int(url.partition("://")[2].partition("/")[0].rpartition(":")[2]) < 65536
+    port = url.partition("://")[2].partition("/")[0].rpartition(":")[2]
+    return len(port) < 10 and 0 < int(port) < 65536  # int() refuses thousands of digits in words of its own
 
 
 def _redis_url(value: str) -> str:
-    value = value.strip()
+    value = _utf8(value).strip()
+    if "\0" in value:
+        raise ValueError("text without NUL")
     if re.search(r":\d+$", value.partition("://")[2].partition("/")[0]) and not _port_fits(value):
         raise ValueError("a port from 1 to 65535")
     if value and not re.match(r"(rediss?|unix)://.", value):
         raise ValueError(
             "redis://, rediss:// or unix:// followed by where Redis is (Sentinel and Cluster are not supported yet)"
         )
+    from urllib.parse import urlsplit  # 6 ms: settings are read once a peer starts
+
+    try:
+        where = urlsplit(value)
+        _ = where.port, where.hostname
+        fits = not where.fragment and (not value or bool(where.path if where.scheme == "unix" else where.netloc))
+        fits = fits and (where.scheme == "unix" or re.fullmatch(r"/?\d{0,5}", where.path) is not None)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            "user:password@host:port/number, in user and password '/' as %2F, '#' as %23, '@' as %40, '[' as %5B"
+        )
     return value
 
 
 def host_and_port(value: str, default_port: int | None = None) -> tuple[str, int]:
     """Split ``host:port``, ``[v6]:port`` or, with a default port, a bare host."""
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+)(?::(\d{1,5}))?", value.strip())
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]{2,45}\]|[^][:\s\0]{1,253})(?::(\d{1,5}))?", _utf8(value).strip())
     if not match or (match[2] is None and default_port is None) or int(match[2] or 1) > 65535:
         raise ValueError("host:port" if default_port is None else "host or host:port")
     return match[1].strip("[]"), int(match[2]) if match[2] is not None else default_port or 0
@@ -160,6 +191,13 @@ def _hubs(value: str) -> tuple[tuple[str, int], ...]:
         raise ValueError("host:port, several separated by commas") from None
 
 
+def _host(value: str) -> str:
+    value = _text(value)
+    if value and not re.fullmatch(r"[^][:\s\0]{1,253}|(?=.*:.*:)[0-9A-Fa-f:.]{2,45}(%[^][:\s\0]{1,64})?", value):
+        raise ValueError("an IP address or a name, without port or brackets")
+    return value
+
+
 def _advertise(value: str) -> str:
     if value.strip():
         host_and_port(value, default_port=0)
@@ -167,7 +205,7 @@ def _advertise(value: str) -> str:
 
 
 def _outbox(value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"\s*(\d+)\s*(?:(K|M|G)i?B)?\s*(?:,\s*(\d+))?\s*", value)
+    match = re.fullmatch(r"\s*(\d{1,18})\s*(?:(K|M|G)i?B)?\s*(?:,\s*(\d{1,18}))?\s*", value)
     if not match or int(match[1]) < 1:
         raise ValueError("bytes and number of events such as '64MiB,200000'")
     scale = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2]]
@@ -179,14 +217,14 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "is_hub": ("HUBNET_IS_HUB", _boolean),
     "port": ("HUBNET_PORT", _whole(0, 65535)),
     "port_range": ("HUBNET_PORT_RANGE", _whole(1, 65535)),
-    "host": ("HUBNET_HOST", _text),
+    "host": ("HUBNET_HOST", _host),
     "advertise": ("HUBNET_ADVERTISE", _advertise),
     "redis_url": ("HUBNET_REDIS_URL", _redis_url),
-    "redis_server": ("HUBNET_REDIS_SERVER", _text),
+    "redis_server": ("HUBNET_REDIS_SERVER", _path),
     "namespace": ("HUBNET_NAMESPACE", _namespace),
     "hubs": ("HUBNET_HUBS", _hubs),
     "secret": ("HUBNET_SECRET", _text),
-    "secret_file": ("HUBNET_SECRET_FILE", _text),
+    "secret_file": ("HUBNET_SECRET_FILE", _path),
     "thread_limit": ("HUBNET_THREAD_LIMIT", _whole(1, 512)),
     "lease": ("HUBNET_LEASE", _seconds(0.3, 3600)),
     "suspect": ("HUBNET_SUSPECT", _seconds(0, 7 * 86400)),
@@ -198,6 +236,14 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "dev": ("HUBNET_DEV", _boolean),
 }
 SECRET_FIELDS = frozenset({"secret"})
+_KINDS = {
+    str: "a str or None",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number of seconds",
+    tuple: "a list or a str, as in the variable",
+}
+_LATER = {"HUBNET_TLS_CERT": "", "HUBNET_TLS_KEY": "", "HUBNET_TLS_CA": "", "HUBNET_INTEGRITY": "header"}
 
 _wishes: dict[str, str] = {}
 _settings: Settings | None = None
@@ -217,27 +263,67 @@ def configure(**wishes: object) -> None:
     Raises:
         ConfigError: no such setting, a bad value, or hubnet has read its settings already.
     """
+    texts: dict[str, str] = {}
     for field, wish in wishes.items():
         if field not in _VARIABLES:
-            raise ConfigError(f"configure() has no setting {field!r}; there are: {', '.join(_VARIABLES)}")
-        _parse(field, _as_text(wish), f"configure({field}=…)")
+            raise ConfigError(f"configure() has no setting {field!r:.100}; there are: {', '.join(_VARIABLES)}")
+        text = _as_text(field, wish)
+        if text is None:
+            came = "(hidden)" if field in SECRET_FIELDS or field == "redis_url" else _short(wish)
+            raise ConfigError(
+                f"configure({field}=…): {type(wish).__name__:.80} {came} is not allowed for {variable(field)}; allowed: "
+                f"{_KINDS[type(Settings._field_defaults[field])]}"
+            )
+        _parse(field, text, f"configure({field}=…)")
+        texts[field] = text
     if _settings is not None and wishes:
         raise ConfigError("configure() comes too late: this process is a peer already; call it before the first use")
-    _wishes.update({field: _as_text(wish) for field, wish in wishes.items()})
+    _wishes.update(texts)
 
 
-def _as_text(wish: object) -> str:
-    if isinstance(wish, (list, tuple)):
-        return ",".join(str(part) if isinstance(part, (str, int)) else _address_text(*part) for part in wish)
-    return "" if wish is None else str(wish)
+def _as_text(field: str, wish: object) -> str | None:
+    """A wish as its variable would have it, or None for what is of a kind that this field never has."""
+    kind = type(Settings._field_defaults[field])
+    if wish is None or isinstance(wish, str):
+        return "" if wish is None else str.__str__(wish)
+    if isinstance(wish, bool):
+        return str(wish) if kind is bool else None
+    if isinstance(wish, (int, float)):
+        return None if kind is str else _short(int.__int__(wish) if isinstance(wish, int) else float.__float__(wish))
+    if isinstance(wish, os.PathLike) and _VARIABLES[field][1] is _path:
+        return os.fsdecode(wish)
+    if isinstance(wish, (list, tuple)) and (kind is tuple or field in SECRET_FIELDS):
+        parts = [_part_as_text(part) for part in wish]
+        return None if None in parts else ",".join(map(str, parts))
+    return None
 
 
-def _address_text(host: str, port: int) -> str:
+def _part_as_text(part: object) -> str | None:
+    if isinstance(part, str):
+        return str.__str__(part)
+    if isinstance(part, int) and not isinstance(part, bool):
+        return _short(int.__int__(part))
+    if isinstance(part, (list, tuple)) and len(part) == 2 and isinstance(part[0], str) and type(part[1]) is int:
+        return _address_text(str.__str__(part[0]), _short(part[1]))
+    return None
+
+
+def _short(value: object) -> str:
+    """What came, whatever its ``__repr__`` does."""
+    try:
+        return f"{reprlib.repr(value):.100}"
+    except Exception:
+        return "that cannot be shown"
+
+
+def _address_text(host: str, port: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown, well-formed or not."""
+    """A URL as it may be shown, well-formed or not: a part that may be a password is left out."""
+    if "@" not in url:
+        url = re.sub(r"^([a-z+]*:/*[^/?#:]*):(?!\d{1,5}([/?#]|$))[^/?#]*", r"\1:***", url, flags=re.IGNORECASE)
     url = re.sub(r"^([a-z+]*:/*).*@", r"\1***@", url, flags=re.IGNORECASE)
     return re.sub(r"(password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
 
@@ -247,9 +333,9 @@ def _parse(field: str, value: str, source: str) -> Any:
     try:
         return parse(value)
     except ValueError as error:
-        shown = (
-            "(hidden)" if field in SECRET_FIELDS else repr(without_password(value) if field == "redis_url" else value)
-        )
+        shown = f"{without_password(value) if field == 'redis_url' else value!r:.200}"
+        if field in SECRET_FIELDS:
+            shown = "(hidden)"
         raise ConfigError(f"{source}: {shown} is not allowed for {name}; allowed: {error}") from None
 
 
@@ -262,6 +348,9 @@ def load(environ: Mapping[str, str], wishes: Mapping[str, str]) -> tuple[Setting
             values[field], sources[field] = _parse(field, environ[name], name), name
         if field in wishes:
             values[field], sources[field] = _parse(field, wishes[field], "configure()"), "configure()"
+    for name, harmless in _LATER.items():
+        if environ.get(name, harmless) not in {"", harmless}:
+            raise ConfigError(f"{name}: this version of hubnet cannot do that yet, and will not pretend to; unset it")
     return Settings(**values), sources
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from hubnet import peer as peers
 from hubnet.core import codec
 from hubnet.core.channels import event_name
+from hubnet.core.identity import came
 from hubnet.errors import EncodeError, HubnetError
 
 _log = logging.getLogger("hubnet")
@@ -29,14 +30,16 @@ def event(name: str) -> Callable[[Function], Function]:
         The function; it returns the pair as before.
 
     Raises:
-        TypeError: the function returned no pair.
+        TypeError, ConfigError: no name for an event, no function, or the function returned no pair.
         EncodeError: the pair cannot travel, or is over HUBNET_EVENT_LIMIT.
     """
     name = event_name(name)
 
     def decorate(function: Function) -> Function:
         if not callable(function):
-            raise TypeError(f"event({name!r}) takes a function, not {type(function).__name__}: {function!r:.100}")
+            raise TypeError(f"event({name!r:.100}) takes a function, not {came(function)}")
+
+        told: set[str] = set()
 
         @functools.wraps(function)
         def trigger(*args: Any, **kwargs: Any) -> Any:
@@ -48,7 +51,9 @@ def event(name: str) -> Callable[[Function], Function]:
                 raise
             except HubnetError as error:
                 peers.process_peer().counters.add("events.unsent")
-                _log.error("event %r was not sent: %s", name, error)
+                if str(error) not in told:  # a busy trigger would fill the log with it
+                    told.add(str(error))
+                    _log.error("event %r was not sent: %s; more are only counted", name, error)
             return pair
 
         return trigger  # type: ignore[return-value]
@@ -60,8 +65,11 @@ def _encoded(name: str, function: Callable[..., Any], pair: Any) -> bytes:
     if not (
         isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], (tuple, list)) and isinstance(pair[1], dict)
     ):
-        raise TypeError(
-            f"event {name!r}: {getattr(function, '__qualname__', function)}() must return (args, kwargs), a tuple and a dict, "
-            f"not {type(pair).__name__}: {pair!r:.100}"
-        )
+        raise TypeError(f"{_must_return(name, function)}, a tuple and a dict, not {came(pair)}")
+    if pair[1] and not all(isinstance(key, str) for key in pair[1]):
+        raise TypeError(f"{_must_return(name, function)}, and the names of kwargs are str; not {came(pair[1])}")
     return codec.in_one_piece(pair)
+
+
+def _must_return(name: str, function: Callable[..., Any]) -> str:
+    return f"event {name!r:.100}: {getattr(function, '__qualname__', type(function).__name__)}() must return (args, kwargs)"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hubnet import peer as peers
+from hubnet.core.identity import came, text
 
 Function = TypeVar("Function", bound=Callable[[str, dict[str, Any]], Any])
 
@@ -20,14 +21,15 @@ def flag(name: str) -> Callable[[Function], Function]:
         name: of the flag.
 
     Raises:
-        TypeError: the name is no str, or what is decorated is no function.
+        TypeError, ConfigError: there can be no flag of that name, or what is decorated is no function.
     """
-    if not isinstance(name, str) or not name:
-        raise TypeError(f"a flag's name is a str, not {type(name).__name__}: {name!r:.100}")
+    name = text(name, "a flag's name is a str")
+    if not name:
+        raise TypeError("a flag's name is a str of at least one character, not ''")
 
     def decorate(handler: Function) -> Function:
         if not callable(handler):
-            raise TypeError(f"flag({name!r}) takes a function, not {type(handler).__name__}: {handler!r:.100}")
+            raise TypeError(f"flag({name!r:.100}) takes a function, not {came(handler)}")
         peers.process_peer().register_flag(name, handler)
         return handler
 

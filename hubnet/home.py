@@ -6,13 +6,13 @@ It keeps one link to that hub, renews over it, and moves to the next hub of its 
 from __future__ import annotations
 
 import logging
-import os
 import random
 import select
 import threading
 import time
 from collections.abc import Callable
 
+from hubnet import machine
 from hubnet.core import membership
 from hubnet.core.handshake import Self, digest_of
 from hubnet.core.membership import Record
@@ -52,7 +52,7 @@ class Home:
         self._counters = counters
         self._hub = hub
         self._lease = lease
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = machine.Nudge()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._link: Link | None = None
@@ -72,23 +72,24 @@ class Home:
         if self._hub:
             self._hub.announce()
         elif self._thread:
-            os.eventfd_write(self._wake, 1)
+            self._wake.give()
 
     def abandon(self) -> None:
         """In a forked child: close our copies without a word."""
-        os.close(self._wake)
+        self._wake.abandon()
         if self._link is not None:
             self._link.close()
 
     def leave(self) -> None:
         """Withdraw and stop."""
         self._stopping = True
+        self._wake.give()
         if self._hub:
             self._hub.close()
-            return
-        os.eventfd_write(self._wake, 1)
         if self._thread:
             self._thread.join(2)
+        if not (self._thread and self._thread.is_alive()):
+            self._wake.close()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -112,10 +113,10 @@ class Home:
         """Wait before the next try; only leaving cuts it short."""
         end = time.monotonic() + seconds
         poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
+        poll.register(self._wake.fileno, select.POLLIN)
         while not self._stopping and (left := end - time.monotonic()) > 0:
             if poll.poll(left * 1000):
-                os.eventfd_read(self._wake)  # an announcement: the registration to come tells all
+                self._wake.take()  # an announcement: the registration to come tells all
 
     def _complain(self, text: str) -> None:
         if text != self.trouble and not self._stopping:
@@ -153,16 +154,16 @@ class Home:
         """Renew until the link ends, the hub does not know us any more, or we leave."""
         poll = select.poll()
         poll.register(link.fileno, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
+        poll.register(self._wake.fileno, select.POLLIN)
         every = self._lease / membership.RENEWALS_PER_LEASE
         due = time.monotonic() + every
         while not self._stopping:
             ready = [fd for fd, _ in poll.poll(max(0.0, due - time.monotonic()) * 1000)]
             if link.fileno in ready:
                 raise NoHub("the hub ended our link; looking for the next one")
-            if self._wake in ready:
+            if self._wake.fileno in ready:
                 threading.Event().wait(_LET)  # what else changes meanwhile goes along
-                os.eventfd_read(self._wake)
+                self._wake.take()
                 if not self._stopping:
                     self._register(link)
             elif not ask_over(link, RENEW, self._own_id, self._incarnation.hex()):

@@ -78,7 +78,7 @@ class Hub:
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
-        self._watch = Watch(own_id, registry, dialler, counters, self._tell, suspect=suspect)
+        self._watch = Watch(own_id, registry, dialler, counters, self._tell, lease=lease, suspect=suspect)
 
     def connections(self) -> list[Connection]:
         """What peers call on a hub."""

@@ -6,15 +6,57 @@ sockets), keepalive, TCP_INFO, and the source address of a route.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import threading
 from pathlib import Path
 from struct import Struct, unpack_from
+from typing import Any
 
 from hubnet.core.calls import Transmission
 
 _TIMEVAL = Struct("@ll")
 _TCP_RTO_MAX_MS = 44  # not yet named by Python
+
+
+class Nudge:
+    """A descriptor that any thread may make readable, for one that waits for others as well.
+
+    Attributes:
+        fileno: to be waited for; taken back by the system after ``close``.
+    """
+
+    def __init__(self) -> None:
+        self.fileno = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def give(self) -> None:
+        """Make it readable; nothing once it is closed."""
+        with self._lock:
+            if not self._closed:
+                os.eventfd_write(self.fileno, 1)
+
+    def take(self) -> None:
+        """Make it unreadable again, if it is readable."""
+        with self._lock:
+            if not self._closed:
+                try:
+                    os.eventfd_read(self.fileno)
+                except BlockingIOError:
+                    pass
+
+    def close(self) -> None:
+        """Close it, once."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self.fileno)
+
+    def abandon(self) -> None:
+        """In a forked child: close our copy; the lock may be held by a thread that is not here."""
+        os.close(self.fileno)
 
 
 def boot_id() -> str:
@@ -38,15 +80,14 @@ def is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or re.fullmatch(r"127\.\d+\.\d+\.\d+", host) is not None
 
 
-def route_address(host: str, port: int) -> str:
-    """The source address of packets from here to that host; nothing is sent.
+def route_address(family: int, target: tuple[Any, ...]) -> str:
+    """The source address of packets from here to a socket address; nothing is sent.
 
     Raises:
-        OSError: no route, or the name does not resolve.
+        OSError: no route.
     """
-    family, _, _, _, address = socket.getaddrinfo(host, port or 1, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(address)
+        probe.connect(target)
         return str(probe.getsockname()[0])
 
 

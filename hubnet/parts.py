@@ -29,13 +29,12 @@ from hubnet.environment import Settings
 from hubnet.errors import ConfigError, RemoteProtocolError
 from hubnet.home import Home
 from hubnet.hub import Hub
-from hubnet.links import listening
 from hubnet.links.calling import Caller
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 from hubnet.links.serving import Serving
 from hubnet.registry import Registry
-from hubnet.scripts import RedisStore
+from hubnet.world import World
 
 if TYPE_CHECKING:
     from hubnet.peer import _Peer
@@ -50,31 +49,32 @@ class Parts:
     Towards the serving room it speaks for the peer: who we are, which connections there are, what to tell whom.
 
     Attributes:
+        peer: whose they are.
         invoke: how functions are run, where not on the thread that read the request.
     """
 
-    def __init__(self, peer: _Peer, settings: Settings, incarnation: bytes, *, listed: bool) -> None:
-        self._peer = peer
+    def __init__(self, peer: _Peer, settings: Settings, incarnation: bytes, world: World, *, listed: bool) -> None:
+        self.peer = peer
         self.tables = peer.tables
         self.table = peer.tables.connections.by_name
         self.counters = peer.counters
         self.invoke: Callable[..., Any] | None = None
-        self.broker = Broker(settings)
+        self.broker = world.broker(settings)
         self.names = Names(settings.namespace)
         self.ring = _keyring(settings, self.broker)
-        sock, self.host, self.port = listening.listen(settings, self.broker)
+        sock, self.host, self.port = world.listen(settings, self.broker)
         self.group = group_name(settings.group)
         self.id = generate_id(self.port, self.host, self.group)
-        self.machine = machine.machine_id()
+        self.machine = world.machine_id()
         self._self = Self(digest_of(self.id), incarnation)
         self._suites = handshake.suites_for(settings.wire)
-        dialler = Dialler(self._self, self.ring, settings.wire, self._hello)
+        dialler = Dialler(self._self, self.ring, settings.wire, self._hello, world.open)
         sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
         packer, opener = Packer(sender, self.ring), Opener(self.ring)
         self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
         self.subscriber = Subscriber(self.broker, opener, self.names, incarnation, self.counters, peer.announce)
         lease, suspect, reach = settings.lease, settings.suspect, settings.timeout
-        store = RedisStore(self.broker, self.names)
+        store = world.store(self.broker, self.names)
         self.registry = Registry(store, self.names, self.ring, lease=lease, suspect=suspect)
         self.hub = None
         if settings.is_hub:
@@ -150,7 +150,7 @@ class Parts:
 
     def responder(self) -> Responder:
         """A fresh handshake for a link that came in."""
-        refusal = handshake.DRAINING if self._peer.draining else handshake.ACCEPTED
+        refusal = handshake.DRAINING if self.peer.draining else handshake.ACCEPTED
         return Responder(self._self, self.ring, self._suites, os.urandom, refusal=refusal)
 
     def find(self, name: bytes) -> Connection | None:
@@ -159,7 +159,7 @@ class Parts:
 
     def find_late(self, name: bytes) -> Connection | None:
         """While modules are still being imported, a connection may be about to come."""
-        self._peer.wait_for_registration(lambda: self.find(name) is not None, _LATE_TAG)
+        self.peer.wait_for_registration(lambda: self.find(name) is not None, _LATE_TAG)
         return self.find(name)
 
     def missing(self, name: bytes) -> bytes:
@@ -187,25 +187,18 @@ class Parts:
         self.counters.add(what)
 
     def _hello(self) -> bytes:
-        return json.dumps({**self._peer.friendly_id, "id": self.id.decode()}).encode()
+        return json.dumps({**self.peer.friendly_id, "id": self.id.decode()}).encode()
 
     def _who(self) -> dict[str, Any]:
-        return {"id": self.id, "friendly": self._peer.friendly_id}
+        return {"id": self.id, "friendly": self.peer.friendly_id}
 
 
-def import_the_rest(*, hub: bool) -> None:
+def import_the_rest() -> None:
     """Import now what threads of ours would import later, when a fork might fall into it."""
-    import encodings.idna  # by every look-up of a name
     import getpass
     import urllib.parse
 
-    import hiredis
-
-    _ = encodings.idna, getpass, hiredis, urllib.parse, sealing.available()
-    if hub:
-        import redis
-
-        _ = redis
+    _ = getpass, urllib.parse, sealing.available()
 
 
 def _keyring(settings: Settings, broker: Broker) -> Keyring:

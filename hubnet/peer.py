@@ -13,43 +13,35 @@ import os
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from hubnet import autostart as autostarting
 from hubnet import environment
 from hubnet.core import codec
-from hubnet.core.connections import Connection, Connections, path_tag
-from hubnet.core.flags import Flag, Flags, Handler
-from hubnet.core.identity import decode_id, generate_id
+from hubnet.core.connections import Connection, elsewhere, path_tag
+from hubnet.core.flags import INVALID_CONNECTION, Flag, Handler
+from hubnet.core.identity import came, decode_id, generate_id, text
 from hubnet.core.targets import peer_id_of
 from hubnet.counters import Counters
+from hubnet.early import Early
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError, EncodeError, HubnetError
 from hubnet.links.context import NO_CALL, here
+from hubnet.tables import Tables
 
 if TYPE_CHECKING:
     from hubnet.bus.subscription import Subscription
     from hubnet.links.calling import Caller
     from hubnet.parts import Parts
-
-    SubscriptionWish = Callable[["_Peer", Parts], Subscription]
+    from hubnet.tables import SubscriptionWish
+    from hubnet.world import World
 
 VERSION = "0.1.0"
 _DRAIN = 10.0
-_MOST_EARLY = 100_000
 _log = logging.getLogger("hubnet")
-
-
-class Tables:
-    """What a process has registered; it outlives the peer in a forked child."""
-
-    def __init__(self) -> None:
-        self.connections = Connections()
-        self.flags = Flags()
-        self.subscriptions: list[SubscriptionWish] = []
-        self.imports = autostarting.Imports()
 
 
 class _Peer:
@@ -62,8 +54,11 @@ class _Peer:
         draining: refusing new calls on the way out.
     """
 
-    def __init__(self, tables: Tables | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, tables: Tables | None = None, settings: Settings | None = None, world: World | None = None
+    ) -> None:
         self.tables = tables or Tables()
+        self._world = world
         self.counters = Counters()
         self.caller: Caller | None = None
         self.draining = False
@@ -82,7 +77,7 @@ class _Peer:
         self._parts: Parts | None = None
         self._subscriptions: list[Subscription] = []
         self._channels: dict[str, bytes] = {}
-        self._early: deque[tuple[str, bytes]] = deque(maxlen=_MOST_EARLY)
+        self._early = Early(self.counters)
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +103,7 @@ class _Peer:
             limit = deadline if deadline is not None else time.monotonic() + self.settings.timeout
             self._is_ready.wait(max(0.0, limit - time.monotonic()))
             if self._failure is not None:
-                raise self._failure
+                raise self._failure.with_traceback(None)  # it is raised again and again
         if self._parts is None:
             raise self._trouble or BrokerUnavailable("this peer has not started in time")
         return self._parts
@@ -119,6 +114,15 @@ class _Peer:
         if self._settings is None:
             self._settings = environment.settings()
         return self._settings
+
+    @property
+    def world(self) -> World:
+        """What this peer stands on."""
+        if self._world is None:
+            from hubnet.world import RealWorld  # late: with it comes most of hubnet
+
+            self._world = RealWorld()
+        return self._world
 
     def _begin(self) -> None:
         while not self._stopped and self._parts is None and self._failure is None:
@@ -142,14 +146,17 @@ class _Peer:
         with _making:
             from hubnet import parts as rooms  # most of hubnet: imported here, so that importing hubnet stays cheap
 
-            rooms.import_the_rest(hub=self.settings.is_hub)
-            parts = rooms.Parts(self, self.settings, self._incarnation, listed=not _asks_only)
+            rooms.import_the_rest()
+            self.world.prepare(self.settings)
+        self.world.look_up(self.settings)  # outside: it may take seconds, and a fork waits for whoever is inside
+        with _making:
+            parts = rooms.Parts(self, self.settings, self._incarnation, self.world, listed=not _asks_only)
         with self._guard:
             if self._stopped:
                 parts.close(0.0)
                 return
             while self._early:  # events that were triggered before, in their order
-                name, body = self._early.popleft()
+                name, body = self._early.take()
                 parts.publisher.publish(parts.names.event(parts.group, name).encode(), body)
             self._parts = parts
             wishes = list(self.tables.subscriptions)
@@ -214,7 +221,14 @@ class _Peer:
 
     def register_connection(self, function: Callable[..., Any], tag: str | None = None) -> Connection:
         """Serve a function under a tag, as ``connect`` does; returns its registration."""
-        connection = Connection(tag or path_tag(function.__module__, function.__qualname__), function)
+        if not callable(function):
+            raise TypeError(f"register_connection takes a function, not {came(function)}")
+        if tag is not None:
+            tag = text(tag, "register_connection(…, tag) takes a str or nothing")
+        if tag == "":
+            raise ConfigError("register_connection(…, tag): an empty tag; leave it out, or give it a name")
+        name = getattr(function, "__name__", type(function).__name__)
+        connection = Connection(tag or path_tag(function.__module__, name), function)
         self.add_connection(connection)
         return connection
 
@@ -228,11 +242,16 @@ class _Peer:
 
     def register_flag(self, name: str, handler: Handler) -> None:
         """Run `handler(connection, foreign_peer_id)` when an answer is this flag."""
+        name = text(name, "register_flag(name, …) takes a str")
+        if not name:
+            raise ConfigError("register_flag(name, …): an empty name")
+        if not callable(handler):
+            raise TypeError(f"register_flag({name!r:.100}, handler) takes a function, not {came(handler)}")
         self.tables.flags[name] = handler
 
     def get_flag(self, name: str) -> Flag:
         """The flag to return from a connection, so that its caller runs the handler of that name."""
-        return self.tables.flags.flag(name)
+        return self.tables.flags.flag(text(name, "get_flag(name) takes a str"))
 
     def add_subscription(self, wish: SubscriptionWish, module: str) -> None:
         """Subscribe, now or as soon as this peer has started."""
@@ -245,6 +264,7 @@ class _Peer:
 
     def _subscribe(self, wish: SubscriptionWish, parts: Parts) -> None:
         subscription = wish(self, parts)
+        subscription.owner = self
         self._subscriptions.append(subscription)
         parts.subscriber.add(subscription)
 
@@ -336,6 +356,8 @@ class _Peer:
     @staticmethod
     def decode(data: bytes) -> Any:
         """A value out of what ``encode`` made. Never give it bytes of strangers: they would run code here."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"decode(data) takes the bytes of encode(), not {came(data)}")
         return codec.decode(data)
 
     def stats(self) -> dict[str, Any]:
@@ -362,13 +384,26 @@ class _Peer:
             target = parts.id
         if isinstance(target, tuple):
             limit = self.settings.timeout if timeout is None else min(timeout, self.settings.timeout)
-            target = parts.directory.identify(target[0], target[1], begin + limit).peer_id
+            target = parts.directory.who_is(*target, connection.tag, begin + limit)
         if target == parts.id:
-            result = connection.function(*args, **kwargs)
-            return self.answered_here(connection, result) if type(result) is Flag else result
+            return self._run_here(connection, args, kwargs)
         if timeout is not None:
             timeout = max(0.001, timeout - (time.monotonic() - begin))
         return parts.caller.call(connection, target, args, kwargs, timeout)
+
+    def _run_here(self, connection: Connection, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call to our own id."""
+        known = self.tables.connections
+        connection = known.by_name.get(connection.name, connection)
+        if connection.function is elsewhere:
+            friendly = {**self.friendly_id, "connections": known.tags()}
+            return self.tables.flags.run(INVALID_CONNECTION, connection.tag, friendly)
+        result = connection.function(*args, **kwargs)
+        if type(result) is CoroutineType:
+            from hubnet.links.running import awaited
+
+            result = awaited(result)
+        return self.answered_here(connection, result) if type(result) is Flag else result
 
     def answered_here(self, connection: Connection, flag: Flag) -> Any:
         """A connection that ran here answered with a flag."""
@@ -397,9 +432,11 @@ class _Peer:
     def _publish_early(self, name: str, body: bytes) -> None:
         self.start()
         self.open_now()
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)  # it is raised again and again
         with self._guard:
             if self._parts is None and not self._stopped:
-                self._early.append((name, body))
+                self._early.keep(name, body, self.settings.outbox)
                 return
         if self._stopped:
             raise ConfigError(f"event {name!r} after this peer was stopped; a new process makes a new one")
@@ -415,35 +452,50 @@ _making = threading.Lock()
 
 def Peer(*args: Any, **kwargs: Any) -> _Peer:
     """This process's peer, started on first use; inside a connection, the peer that runs it."""
-    if here.call.peer is None and not _peer.started:
-        _peer.start()
-    return _peer
+    peer = process_peer()
+    if not peer.started:
+        peer.start()
+    return peer
 
 
 def call(
     connection: Connection, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
 ) -> Any:
     """Run a connection on a peer."""
-    depth, deadline, _, _ = here.call
-    caller = _peer.caller
+    depth, deadline, serving, _ = here.call
+    peer: _Peer = _peer if serving is None else serving
+    caller = peer.caller
     if type(target) is not bytes:
         target = peer_id_of(target)
     if caller is not None and not kwargs and timeout is None and deadline is None:
         known = caller.pools.get(target)
         if known is not None:
             return caller.call_plain(connection, known, args, depth + 1)
-    return _peer.call(connection, peer_id_of(target), args, kwargs, timeout)
+    return peer.call(connection, peer_id_of(target), args, kwargs, timeout)
 
 
 def process_peer() -> _Peer:
-    """This process's peer as it is, started or not; for registrations."""
-    return _peer
+    """Whose business this thread is about, started or not: the peer whose call it runs, else this process's one."""
+    serving: _Peer | None = here.call.peer
+    return _peer if serving is None else serving
+
+
+@contextmanager
+def stand_in(peer: _Peer) -> Iterator[None]:
+    """Let another peer be this process's one for a while; for nets in memory."""
+    global _peer
+    before, _peer = _peer, peer
+    try:
+        yield
+    finally:
+        _peer = before
 
 
 def autostart() -> None:
     """A function was registered: become a peer, unless the user or the surroundings say no."""
-    if not _peer.started and autostarting.wanted():
-        _peer.start()
+    peer = process_peer()
+    if not peer.started and autostarting.wanted():
+        peer.start()
 
 
 def only_ask() -> None:

@@ -122,9 +122,9 @@ class Registry:
 
     # -- what anybody may read -------------------------------------------------------------------------------------
 
-    def hubs(self) -> list[HubEntry]:
-        """The hubs that signed themselves in."""
-        said = self._store.hubs()
+    def hubs(self, deadline: float | None = None) -> list[HubEntry]:
+        """The hubs that signed themselves in, as the store says by the deadline (monotonic seconds)."""
+        said = self._store.hubs(deadline)
         found = []
         for peer_id, text in said.items():
             if entry := self._verified(text, self._place(self._names.hubs, peer_id)):
@@ -132,6 +132,11 @@ class Registry:
                 found.append(HubEntry(peer_id, entry["host"], entry["port"], incarnation, entry["renewed"]))
         self.strangers = len(said) - len(found)
         return found
+
+    @property
+    def where(self) -> str:
+        """Where it is kept, for people."""
+        return self._store.where
 
     def close(self) -> None:
         """Let go of the store."""

@@ -55,8 +55,12 @@ _WITHDRAW = (
     + """
 local version, epoch = KEYS[4], ARGV[3]
 local old = redis.call('HGET', KEYS[1], ARGV[1])
-local fine, seen = pcall(cjson.decode, old or '')
-if not fine or type(seen) ~= 'table' or seen.incarnation ~= ARGV[2] then return 0 end
+if old then
+  local fine, seen = pcall(cjson.decode, old)
+  if not fine or type(seen) ~= 'table' or seen.incarnation ~= ARGV[2] then return 0 end
+elseif not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
+  return 0
+end
 if ARGV[4] == 'expired' then
   local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
   if lease and tonumber(lease) > now then return 0 end
@@ -108,6 +112,10 @@ class RedisStore:
         self._client: redis.Redis | None = None
         self._scripts: dict[str, Any] = {}
 
+    @property
+    def where(self) -> str:
+        return self._broker.shown
+
     def write(self, entry: Entry, lease: int, expiry: int, epoch: str) -> tuple[str, bytes]:
         arguments = [
             entry.peer_id, entry.text, entry.incarnation, entry.revision, lease, expiry, entry.group, epoch, entry.replaces,
@@ -149,8 +157,8 @@ class RedisStore:
 
         return dict(zip(groups, self._do(read) if groups else [], strict=True))
 
-    def hubs(self) -> dict[bytes, bytes]:
-        said = self._broker.ask(b"HGETALL", self._names.hubs.encode())
+    def hubs(self, deadline: float | None = None) -> dict[bytes, bytes]:
+        said = self._broker.ask(b"HGETALL", self._names.hubs.encode(), deadline=deadline)
         return dict(zip(said[::2], said[1::2], strict=True))
 
     def now(self) -> float:

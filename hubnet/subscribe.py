@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubnet.core import codec
 from hubnet.core.channels import event_name
+from hubnet.core.identity import came
 from hubnet.core.selection import AllOf, Query, filter_of
+from hubnet.core.targets import boolean
 from hubnet.peer import _Peer, autostart, process_peer
 
 if TYPE_CHECKING:
@@ -44,11 +46,15 @@ def subscribe(
         TypeError, ValueError, ConfigError: naming the parameter.
     """
     name = event_name(event)
-    wanted = AllOf((filter_of(groups, "groups"), filter_of(peers, "peers"), Query(hubs_only=bool(hubs_only))))
+    boolean(hubs_only, "hubs_only")
+    boolean(local, "local")
+    if on_host is not None:
+        boolean(on_host, "on_host")
+    wanted = AllOf((filter_of(groups, "groups"), filter_of(peers, "peers"), Query(hubs_only=hubs_only)))
 
     def decorate(function: Function) -> Function:
         if not callable(function):
-            raise TypeError(f"subscribe({name!r}) takes a function, not {type(function).__name__}: {function!r:.100}")
+            raise TypeError(f"subscribe({name!r:.100}) takes a function, not {came(function)}")
 
         def deliver(body: memoryview, sender: Sender) -> None:
             args, kwargs = codec.decode(body)

@@ -24,6 +24,9 @@ from hubnet.links.link import Link
 from hubnet.registry import Registry, Snapshot
 
 DIAL_BACK = 2.0
+_SEEN = {
+    dial.REFUSED: Seen.REFUSED, dial.ANOTHER: Seen.ANOTHER, dial.ITSELF: Seen.ANOTHER, dial.SILENT: Seen.SILENT,
+}  # fmt: skip
 _log = logging.getLogger("hubnet")
 
 
@@ -54,6 +57,7 @@ class Watch:
         counters: Counters,
         tell: Callable[[str, bytes], None],
         *,
+        lease: float,
         suspect: float,
     ) -> None:
         self._own_id = own_id
@@ -61,7 +65,9 @@ class Watch:
         self._dialler = dialler
         self._counters = counters
         self._tell = tell
+        self._lease = lease
         self._suspect = suspect
+        self._doubts = False
         self._ended: deque[float] = deque(maxlen=10_000)
         self._suspects: set[bytes] = set()
         self._looking: set[bytes] = set()
@@ -80,8 +86,7 @@ class Watch:
             link.close()
             return Seen.ALIVE, ""
         except Unreachable as error:
-            seen = {dial.REFUSED: Seen.REFUSED, dial.ANOTHER: Seen.ANOTHER, dial.SILENT: Seen.SILENT}
-            return seen.get(error.how, Seen.UNANSWERED), str(error)
+            return _SEEN.get(error.how, Seen.UNANSWERED), str(error)
         except PeerBusy as error:
             return Seen.ALIVE, str(error)
         except (AuthenticationError, ProtocolError) as error:
@@ -146,15 +151,21 @@ class Watch:
 
     def sweep(self, snapshot: Snapshot) -> None:
         """Look at each peer whose lease has ended before anything is said of it."""
-        self._suspects &= set(snapshot.silent_for)
-        if membership.too_many_silent(len(snapshot.silent_for), len(snapshot.records)):
+        silent = {peer_id: since for peer_id, since in snapshot.silent_for.items() if peer_id in snapshot.records}
+        self._suspects &= set(silent)
+        for peer_id in set(snapshot.silent_for) - set(silent):  # its record was forgotten before its lease
+            self._registry.withdraw(peer_id, "", only_if_expired=True)
+        doubtful = membership.too_many_silent(silent.values(), len(snapshot.records), self._lease)
+        if doubtful and not self._doubts:
             _log.warning(
-                "half of the register is silent: this hub may be cut off, so nobody is declared gone by it now"
+                "half of the register fell silent: this hub may be cut off itself, so it waits before it declares anybody gone"
             )
-            return
-        for peer_id, silent_for in snapshot.silent_for.items():
-            record = snapshot.records.get(peer_id)
-            if record is not None and peer_id != self._own_id and peer_id not in self._looking:
+        self._doubts = doubtful
+        for peer_id, silent_for in silent.items():
+            if doubtful and membership.is_fresh(silent_for, self._lease):
+                continue
+            record = snapshot.records[peer_id]
+            if peer_id != self._own_id and peer_id not in self._looking:
                 self._looking.add(peer_id)
                 arguments = (peer_id, record, silent_for)
                 threading.Thread(target=self._look_at_silent, args=arguments, name="hubnet-look", daemon=True).start()

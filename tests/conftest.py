@@ -16,7 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIMIT = 20.0
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it for what it runs in the background
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # else every process that a test starts would be deaf to Ctrl-C
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # else every process that a test starts would be deaf to Ctrl-C
 _BYTECODE = Path(tempfile.gettempdir()) / f"hubnet-test-bytecode-{os.getuid()}"
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from hubnet.broker import Broker, EmbeddedServer, answers, find_server
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError
 from tests import requirements_
+from tests.odd_servers import Stranger, on_unix_socket, silent
 from tests.waiting import eventually
 
 HIDDEN = "hidden-word-42"
@@ -314,7 +316,7 @@ def test_a_server_that_died_is_started_anew_and_found_again(place):
         eventually(lambda: not answers(first))
         with pytest.raises(BrokerUnavailable):
             worker.url()
-        again = hub.url()
+        again = eventually(hub.url, not_yet=BrokerUnavailable)  # until its shell has seen it die
         assert answers(again)
         assert worker.url() == again
         assert len(list(place.glob("server-*"))) == 1
@@ -457,6 +459,106 @@ def test_peers_stay_on_loopback_beside_a_local_redis_only(url, local):
 def test_no_route_is_told_with_the_variable():
     with pytest.raises(BrokerUnavailable, match="HUBNET_REDIS_URL"):
         Broker(Settings(redis_url="redis://no-such-host.invalid")).route()
+
+
+# -- what HUBNET_REDIS_URL may say -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("password", ["", HIDDEN], ids=["no password", "password"])
+def test_a_server_on_a_unix_socket_answers_whoever_asks(tmp_path_factory, password):
+    with on_unix_socket(tmp_path_factory.mktemp("s"), password) as url:
+        broker = Broker(Settings(redis_url=url))
+        assert broker.ask(b"PING") == b"PONG"
+        with broker.client() as client:  # the register's
+            assert client.ping()
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        (f"redis://:{HIDDEN}@127.0.0.1:1/0?socket_timeout=abc", "socket_timeout"),
+        (f"redis://:{HIDDEN}@127.0.0.1:1/0?bogus=1", "bogus"),
+        (f"rediss://:{HIDDEN}@127.0.0.1:1/0?ssl_cert_reqs=bogus", "bogus"),
+        (f"unix:///run/redis.sock?password={HIDDEN}&bogus=1", "bogus"),
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_is_told_at_once_and_without_the_password(url, wrong):
+    with pytest.raises(ConfigError, match="HUBNET_REDIS_URL") as caught:
+        Broker(Settings(redis_url=url))
+    assert wrong in str(caught.value)
+    assert HIDDEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("redis://h", False), ("redis://h/", False), ("redis://h/0", False), ("unix:///run/redis.sock", False),
+        ("redis://h/1", True), ("rediss://h/15", True),
+        ("redis://h?db=1", True),
+        ("unix:///run/redis.sock?db=1", True),
+    ],
+)  # fmt: skip
+def test_a_database_number_is_warned_about(url, warned, caplog):
+    Broker(Settings(redis_url=url))
+    assert ["HUBNET_REDIS_URL" in text and "HUBNET_NAMESPACE" in text for text in caplog.messages] == [True] * warned
+
+
+# -- a Redis that hangs ----------------------------------------------------------------------------------------------
+
+
+def asked_in_half_a_second(url):
+    """What it raises, and the seconds that it took."""
+    broker = Broker(Settings(redis_url=url))
+    begin = time.monotonic()
+    with pytest.raises(BrokerUnavailable) as caught:
+        broker.ask(b"PING", deadline=begin + 0.5)
+    return str(caught.value), time.monotonic() - begin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:{port}/0",
+        f"redis://:{HIDDEN}@127.0.0.1:{{port}}/0",
+        "redis://localhost:{port}/0",
+        "redis://127.0.0.1:{port}/1",
+        pytest.param("redis://127.0.0.1:{port}/0?client_name=x", id="by redis-py"),
+        pytest.param("rediss://127.0.0.1:{port}/0", id="TLS"),
+    ],
+)
+def test_a_server_that_says_nothing_is_asked_until_the_deadline_and_no_longer(url):
+    with silent() as port:
+        text, took = asked_in_half_a_second(url.format(port=port))
+    assert "out of reach" in text
+    assert HIDDEN not in text
+    assert took < 3  # without a deadline it is 3 s to connect and 5 s to answer
+
+
+@pytest.mark.parametrize("user", ["", f":{HIDDEN}@"], ids=["", "password"])
+def test_a_server_that_answers_letter_by_letter_is_heard_until_the_deadline_and_no_longer(user):
+    with Stranger(b"+" + b"x" * 200, letters_every=0.05) as dripping:
+        text, took = asked_in_half_a_second(f"redis://{user}127.0.0.1:{dripping.port}/0")
+    assert "out of reach" in text
+    assert took < 3
+
+
+def test_a_name_whose_lookup_hangs_is_waited_for_until_the_deadline_and_no_longer(monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
+    try:
+        text, took = asked_in_half_a_second("redis://far.example:6379/0")
+    finally:
+        over.set()
+    assert "far.example" in text
+    assert took < 3
+
+
+def test_of_several_addresses_of_a_name_the_first_that_answers_is_taken(server, monkeypatch):
+    port = urlsplit(server.url).port
+    tcp = socket.AF_INET, socket.SOCK_STREAM, 6, ""
+    found = [(*tcp, ("127.0.0.2", 1)), (*tcp, ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert Broker(Settings(redis_url=server.url.replace("127.0.0.1", "several.example"))).ask(b"PING") == b"PONG"
 
 
 def test_the_wished_program_is_taken_or_refused_by_name(monkeypatch):

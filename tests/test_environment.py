@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hubnet import environment
+from hubnet.core import identity
 from hubnet.environment import Settings, configure, host_and_port, load, settings, sources, variable
 from hubnet.errors import ConfigError
 
@@ -32,7 +36,11 @@ TABLE = {
     ),
     "port": (3010, {"0": 0, "65535": 65535, " 80 ": 80}, ["-1", "65536", "x", "", "3.5"]),
     "port_range": (1000, {"1": 1, "65535": 65535}, ["0", "65536", "x", ""]),
-    "host": ("", {" 10.0.0.1 ": "10.0.0.1", "": ""}, []),
+    "host": (
+        "",
+        {" 10.0.0.1 ": "10.0.0.1", "::1": "::1", "node_1": "node_1", "": ""},
+        ["a b", "h:1", "[::1]"],
+    ),
     "advertise": (
         "",
         {"farm1": "farm1", "farm1:99": "farm1:99", "[::1]:9": "[::1]:9", "": ""},
@@ -147,6 +155,28 @@ def test_configure_takes_values_of_the_settings_own_types(wish, value):
     assert getattr(settings(), next(iter(wish))) == value
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [{"group": 5}, {"group": b"g"}, {"host": ["h"]}, {"port": True}, {"port": [5]}, {"is_hub": 1j}, {"hubs": [("h",)]},
+     {"hubs": {"h": 1}}, {"secret": 5}, {"outbox": (1, 2.5)}, {"lease": object()}],
+    ids=str,
+)  # fmt: skip
+def test_configure_refuses_values_of_other_types(wish):
+    field, value = next(iter(wish.items()))
+    with pytest.raises(ConfigError, match=rf"configure\({field}=…\): {type(value).__name__} .* allowed: "):
+        configure(**wish)
+
+
+def test_a_path_may_be_one_that_utf_8_cannot_hold():
+    configure(secret_file=Path(os.fsdecode(b"/run/\xff")), redis_server=Path("/opt/server"))
+    assert settings().secret_file == "/run/\udcff"
+    assert settings().redis_server == "/opt/server"
+
+
+def test_a_group_here_is_a_group_in_an_id():
+    assert environment.LONGEST_NAME == identity.LONGEST_NAME
+
+
 def test_configure_refuses_an_unknown_setting_and_lists_those_there_are():
     with pytest.raises(ConfigError, match=r"'prot'.*\bport\b"):
         configure(prot=1)
@@ -190,6 +220,44 @@ def test_a_bad_url_is_shown_without_its_password(url):
     with pytest.raises(ConfigError, match="HUBNET_REDIS_URL") as caught:
         load({"HUBNET_REDIS_URL": url}, {})
     assert HIDDEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://:sesame/open@127.0.0.1:1/0", ["sesame", "open"]),
+        ("redis://user:sesame#open@h:1/0", ["user", "sesame", "open"]),
+        ("redis://user:pw#x@h:1/0", ["pw", "#x"]),
+        ("redis://user:sesame?open@h:1/0", ["sesame", "open"]),
+        ("redis://user:sesame[open@h:1/0", ["sesame", "open"]),
+        ("redis://:sesame/0@open@h:port/0", ["sesame", "open"]),
+        ("redis://h:abc?password=sesame", ["sesame"]),
+        ("unix://:sesame@", ["sesame"]),
+        ("redis://:sesame", ["sesame"]),
+        ("redis://user:sesame", ["sesame"]),
+        ("redis://h/abc", []),
+        ("redis://h/1/2", []),
+        ("unix://", []),
+        ("redis://h:abc", []),
+        ("redis://h:99999", []),
+        ("redis://[::1/0", []),
+        ("redis://:1/0#part", []),
+    ],
+)
+def test_a_malformed_url_names_its_variable_and_no_part_of_the_password(url, words):
+    for environ, wishes in (({"HUBNET_REDIS_URL": url}, {}), ({}, {"redis_url": url})):
+        with pytest.raises(ConfigError, match=r"HUBNET_REDIS_URL.*allowed: ") as caught:
+            load(environ, wishes)
+        shown = str(caught.value).partition(" is not allowed")[0]
+        assert not [word for word in words if word in shown]
+        assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:a%2Fb%23c%40d@h:1/0", "redis://u:p@[::1]:1/0", "unix://:pw@/run/x", "rediss://h"]
+)
+def test_a_well_formed_url_is_taken_as_it_is(url):
+    assert load({"HUBNET_REDIS_URL": url}, {})[0].redis_url == url
 
 
 def test_no_error_about_another_variable_shows_a_secret():

@@ -115,12 +115,14 @@ class Publisher:
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        import hiredis
+
         while not self._stopping:
             try:
                 if self._sock is None:
                     self._connect()
                 self._work()
-            except (HubnetError, OSError) as error:
+            except (HubnetError, OSError, hiredis.HiredisError) as error:
                 if str(error) != self._trouble and not self._ended():
                     _log.warning("publishing interrupted, %d events wait: %s", len(self._outbox), error)
                 self._trouble = str(error)
@@ -145,7 +147,6 @@ class Publisher:
         self._reader = hiredis.Reader()
         self._readable = select.poll()
         self._readable.register(self._sock, select.POLLIN)
-        self._trouble = ""
         if self._in_flight:  # what Redis did not confirm goes again: subscribers drop by number what came twice
             again = list(self._in_flight)
             self._in_flight.clear()
@@ -230,6 +231,7 @@ class Publisher:
                     self._counters.add("events.refused_by_redis", len(bodies))
                     _log.error("Redis refused an event: %s", reply)
                 else:
+                    self._trouble = ""
                     self._counters.add("events.published", len(bodies))
             if wait and len(self._in_flight) <= _MOST_OPEN // 2:
                 return

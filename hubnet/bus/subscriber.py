@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hubnet import machine
 from hubnet.broker import Broker, resp
 from hubnet.bus.subscription import Subscription
 from hubnet.core.channels import Names
@@ -27,6 +28,7 @@ from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
 
 _BACKOFF = 1.0
 _ECHO_LIMIT = 5.0
+_MOST_COMPLAINTS = 100
 _log = logging.getLogger("hubnet")
 
 
@@ -62,8 +64,9 @@ class Subscriber:
         self._sock: Any = None
         self._owner: Any = None
         self._reader: Any = None
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = machine.Nudge()
         self._told: set[bytes] = set()
+        self._complaints: set[tuple[bytes, str]] = set()
 
     # -- what others ask -------------------------------------------------------------------------------------------
 
@@ -75,7 +78,7 @@ class Subscriber:
             if self._thread is None and not self._stop.is_set():
                 self._thread = threading.Thread(target=self._run, name="hubnet-subscribe", daemon=True)
                 self._thread.start()
-        os.eventfd_write(self._wake, 1)
+        self._wake.give()
 
     def is_live(self, subscription: Subscription) -> bool:
         """Whether Redis has confirmed all that it hears."""
@@ -96,7 +99,7 @@ class Subscriber:
 
     def abandon(self) -> None:
         """In a forked child: close our copies without a word."""
-        os.close(self._wake)
+        self._wake.abandon()
         if self._sock is not None:
             os.close(self._sock.detach())
 
@@ -105,9 +108,11 @@ class Subscriber:
         with self._lock:
             self._stop.set()
             self._changed.notify_all()
-        os.eventfd_write(self._wake, 1)
+        self._wake.give()
         if self._thread:
             self._thread.join(2)
+        if not (self._thread and self._thread.is_alive()):
+            self._wake.close()
         for subscription in self._subscriptions():
             subscription.close()
 
@@ -124,13 +129,15 @@ class Subscriber:
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        import hiredis
+
         first = True
         while not self._stop.is_set():
             try:
                 self._connect(again=not first)
-                first, self._trouble = False, ""
+                first = False
                 self._listen()
-            except (HubnetError, OSError) as error:
+            except (HubnetError, OSError, hiredis.HiredisError) as error:
                 if not self._stop.is_set():
                     if str(error) != self._trouble and not first:  # at first the home says what is missing
                         _log.warning("subscriptions interrupted: %s", error)
@@ -176,16 +183,16 @@ class Subscriber:
     def _listen(self) -> None:
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
+        poll.register(self._wake.fileno, select.POLLIN)
         while not self._stop.is_set():
             left = None if self._echo_until is None else max(0.0, self._echo_until - time.monotonic()) * 1000
             ready = poll.poll(left)
             if not ready:
                 raise BrokerUnavailable("Redis took our subscriptions without an answer")
-            if any(fd == self._wake for fd, _ in ready):
-                os.eventfd_read(self._wake)
+            if any(fd == self._wake.fileno for fd, _ in ready):
+                self._wake.take()
                 self._subscribe_new()
-            if any(fd != self._wake for fd, _ in ready):
+            if any(fd != self._wake.fileno for fd, _ in ready):
                 data = self._sock.recv(262_144)
                 if not data:
                     raise BrokerUnavailable("Redis closed the connection")
@@ -197,7 +204,7 @@ class Subscriber:
         if isinstance(message, Exception):
             raise BrokerUnavailable(f"Redis refused a subscription: {message}")
         if not isinstance(message, list):
-            self._echo_until = None  # a bare +PONG: nothing was subscribed yet
+            self._echoed()  # a bare +PONG: nothing was subscribed yet
             return
         kind = message[0]
         if kind == b"message":
@@ -210,7 +217,11 @@ class Subscriber:
                 self._changed.notify_all()
             self._on_confirmed()
         elif kind == b"pong":
-            self._echo_until = None
+            self._echoed()
+
+    def _echoed(self) -> None:
+        self._echo_until = None
+        self._trouble = ""
 
     def _on_envelope(self, route: bytes, channel: bytes, table: dict[bytes, list[Subscription]], data: bytes) -> None:
         try:
@@ -218,7 +229,7 @@ class Subscriber:
             group = self._group_of(channel)
         except (AuthenticationError, ValueError) as error:
             self._counters.add("events.rejected")
-            _log.warning("dropped a message on %s: %s", channel.decode(errors="replace"), error)
+            self._tell_once(channel, str(error))
             return
         sequence = self._sequences.get(route)
         if sequence is None:
@@ -232,6 +243,14 @@ class Subscriber:
             self._counters.add("events.repeated", arrival.repeated)
         if envelope.size > arrival.repeated:
             self._hand_out(envelope, arrival.repeated, group, table.get(route, ()), own=own)
+
+    def _tell_once(self, channel: bytes, error: str) -> None:
+        """Whoever may publish could fill our log otherwise."""
+        if (channel, error) not in self._complaints and len(self._complaints) < _MOST_COMPLAINTS:
+            self._complaints.add((channel, error))
+            _log.warning(
+                "dropped a message on %s: %s; more like it are only counted", channel.decode(errors="replace"), error
+            )
 
     def _hand_out(
         self, envelope: Envelope, skip: int, group: str, subscriptions: Iterable[Subscription], *, own: bool

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from hubnet.core.envelopes import Envelope, Sender
 from hubnet.counters import Counters
+from hubnet.links.context import NO_CALL, here
 
 QUEUE_BYTES = 64 << 20
 QUEUE_EVENTS = 200_000
@@ -33,6 +34,7 @@ class Subscription:
         event: the event's name, for people.
         channels: exact channels that it hears, or None when it hears `pattern`.
         pattern: the pattern that it hears, or None.
+        owner: the peer that its handler acts for; None is this process's one.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Subscription:
         self.channels = channels
         self.pattern = pattern
         self.hears_itself = hears_itself
+        self.owner: Any = None
         self._deliver = deliver
         self._matcher = matcher
         self._counters = counters
@@ -97,6 +100,7 @@ class Subscription:
         self._wake.release()
 
     def _run(self) -> None:
+        here.call = NO_CALL._replace(peer=self.owner)
         while not self._stopping:
             with self._lock:
                 taken = self._queue.popleft() if self._queue else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection
-from typing import Any
 
 import click
 
@@ -14,11 +13,11 @@ from hubnet import peer
 from hubnet.cli.arguments import TAKES_ANYTHING, seconds, typed
 from hubnet.cli.roles import ask_only
 from hubnet.cli.shown import as_json, shown_value
-from hubnet.core.connections import Connection, path_tag, untagged
+from hubnet.core.connections import Connection, elsewhere, path_tag, untagged
 from hubnet.core.identity import decode_id
 from hubnet.core.membership import OPEN
 from hubnet.core.targets import peer_id_of
-from hubnet.errors import CallTimeout, ConfigError, NoPeer
+from hubnet.errors import CallTimeout, NoPeer
 
 Target = bytes | tuple[str, int]
 
@@ -51,12 +50,8 @@ def call(target: str, tag: str, args: tuple[str, ...], timeout: float | None, in
         left = timeout - (time.monotonic() - begin)
         if left <= 0:
             raise CallTimeout(f"{tag!r} was not called: {timeout:g} s were up before its peer was found", ran="NO")
-    result = peer.call(Connection(name, _elsewhere), place, positional, named, left)
+    result = peer.call(Connection(name, elsewhere), place, positional, named, left)
     click.echo(as_json(result, indent=2) if in_json else shown_value(result))
-
-
-def _elsewhere(*args: Any, **kwargs: Any) -> Any:
-    raise ConfigError("this is the command itself: it serves nothing")
 
 
 def _place(target: str) -> Target | str:

@@ -6,6 +6,7 @@ name leaks into another channel, key or pattern. The namespace is the hash tag o
 
 from __future__ import annotations
 
+from hubnet.core.identity import came, text
 from hubnet.errors import ConfigError
 
 
@@ -20,12 +21,11 @@ def event_name(name: object) -> str:
     """A valid event name.
 
     Raises:
-        TypeError, ConfigError: not a str; empty; with a star.
+        TypeError, ConfigError: not a str, or none that travels; empty; with a star.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"an event's name is a str, not {type(name).__name__}: {name!r}")
+    name = text(name, "an event's name is a str")
     if not name or "*" in name:
-        raise ConfigError(f"an event's name may not be empty or contain '*': {name!r}")
+        raise ConfigError(f"an event's name may not be empty or contain '*', not {came(name)}")
     return name
 
 

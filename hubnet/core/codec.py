@@ -70,7 +70,15 @@ def _encode_by_value(value: Any, first: Exception | None) -> tuple[bytes, list[m
         return data, [buffer.raw() for buffer in buffers]
     except Exception as error:
         reason = first or error
-        raise EncodeError(f"{_kind(value)} cannot be pickled ({type(reason).__name__}: {reason})") from error
+        raise EncodeError(f"{_kind(value)} cannot be pickled ({_why(reason)})") from error
+
+
+def _why(reason: Exception) -> str:
+    """A foreign exception in short, whatever its ``__str__`` does."""
+    try:
+        return f"{type(reason).__name__}: {reason!s:.500}"
+    except Exception:
+        return type(reason).__name__
 
 
 def in_one_piece(value: Any) -> bytes:

@@ -6,6 +6,8 @@ import binascii
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from hubnet.errors import ConfigError
+
 
 class Connection:
     """One function that peers may call.
@@ -46,6 +48,11 @@ class Connection:
         self.aliases = aliases
         self.plain = counted and limit is None
         self.running = 0
+
+
+def elsewhere(*args: Any, **kwargs: Any) -> Any:
+    """The function of a connection that was named by its tag alone: it is another peer's."""
+    raise ConfigError("this connection was named by its tag; it exists on the other peer only")
 
 
 def path_tag(module: str, name: str) -> str:

@@ -41,7 +41,7 @@ class Flags(dict[str, Handler]):
         name = NULL if name == NULL_RESPONSE else name
         if name not in self:
             raise UnknownFlag(
-                f"no flag {name!r} here; there are: {', '.join(sorted(self))}. Register it with @hubnet.flag"
+                f"no flag {name!r:.100} here; there are: {', '.join(sorted(self)):.1000}. Register it with @hubnet.flag"
             )
         return Flag(name)
 

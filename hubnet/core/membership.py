@@ -63,6 +63,7 @@ class Verdict(Enum):
 
 
 LOOKS = 4
+_DOUBT_LEASES = 2
 LOOK_APART = 0.5
 
 
@@ -118,6 +119,18 @@ def lost_half(ended_at: Sequence[float], members: int, ended: float) -> bool:
     return members >= 4 and together * 2 >= members
 
 
-def too_many_silent(silent: int, records: int) -> bool:
-    """Whether so many leases have ended at once that the hub that looks should doubt itself first."""
-    return silent >= 4 and silent * 2 >= records
+def is_fresh(silent_for: float, lease: float) -> bool:
+    """Whether a silence is so new that a hub may doubt itself instead; both in seconds."""
+    return silent_for < _DOUBT_LEASES * lease
+
+
+def too_many_silent(silences: Iterable[float], records: int, lease: float) -> bool:
+    """Whether so many leases have ended lately that the hub that looks should doubt itself first.
+
+    Args:
+        silences: seconds since each lease ended.
+        records: how many peers there are in all.
+        lease: seconds.
+    """
+    fresh = sum(1 for silent_for in silences if is_fresh(silent_for, lease))
+    return fresh >= 4 and fresh * 2 >= records

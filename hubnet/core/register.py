@@ -52,6 +52,10 @@ class Late(NamedTuple):
 class Store(Protocol):
     """Where the register is kept. Times are milliseconds; every one of these happens in one step."""
 
+    @property
+    def where(self) -> str:
+        """For people."""
+
     def write(self, entry: Entry, lease: int, expiry: int, epoch: str) -> tuple[str, bytes]:
         """Put a record in with a fresh lease: "written" and b"", or "held" or "older" and what stands there."""
 
@@ -69,8 +73,8 @@ class Store(Protocol):
     def records(self) -> dict[str, dict[bytes, bytes]]:
         """All texts, by group and id."""
 
-    def hubs(self) -> dict[bytes, bytes]:
-        """The entries of hubs."""
+    def hubs(self, deadline: float | None = None) -> dict[bytes, bytes]:
+        """The entries of hubs, by the deadline (monotonic seconds)."""
 
     def now(self) -> float:
         """Milliseconds of the register's own clock."""
@@ -112,16 +116,20 @@ class Register:
     ) -> bool:
         """As ``Store.withdraw``."""
         self._forget(now)
-        seen = _read(self._records.get(group, {}).get(peer_id, b""))
-        if seen is None or seen.get("incarnation") != incarnation:
+        records = self._records.get(group, {})
+        if peer_id in records:
+            seen = _read(records[peer_id])
+            if seen is None or seen.get("incarnation") != incarnation:
+                return False
+        elif peer_id not in self._leases:  # with a lease, the record was forgotten: so is the lease now
             return False
         if only_if_expired and self._leases.get(peer_id, now) > now:
             return False
-        del self._records[group][peer_id]
+        records.pop(peer_id, None)
         self._leases.pop(peer_id, None)
         self._hubs.pop(peer_id, None)
-        if not self._records[group]:
-            del self._records[group]
+        if not records:
+            self._records.pop(group, None)
             self._groups.discard(group)
         self._change(now, epoch)
         return True

@@ -6,10 +6,16 @@ A filter is decided on what a record or a signed envelope says, never by asking 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
-from hubnet.core.identity import decode_id, group_name
+from hubnet.core.identity import came, decode_id, group_name
 from hubnet.core.targets import peer_id_of
+
+DEEPEST = 8
+"""Lists within lists in a filter: a few are how groups of peers are put together, more are a list that holds itself."""
+MOST_GROUPS = 100_000
+"""Names in one listing's filter: an iterator need not end."""
 
 
 class Query(NamedTuple):
@@ -76,44 +82,59 @@ class AllOf(NamedTuple):
         return frozenset.intersection(*places) if places else None
 
 
-def filter_of(wish: Any, parameter: str) -> Query | AnyOf:
+def filter_of(wish: Any, parameter: str, depth: int = 0) -> Query | AnyOf:
     """The filter that a parameter of ``subscribe`` means.
 
     Args:
         wish: None for all; a str (a group in `groups`, a peer id in `peers`); bytes, a record or a RemotePeer for that peer; a
-            result of ``peers()`` for its query; a list for any of its members.
+            result of ``peers()`` for its query; a list for any of its members, where None in `groups` is no group.
         parameter: "groups" or "peers".
+        depth: of lists that it stands in.
 
     Raises:
         TypeError, ValueError: naming the parameter.
     """
-    if wish is None:
+    if wish is None and not depth:
         return Query()
-    if isinstance(query := getattr(wish, "query", None), Query):
-        return query
-    if isinstance(wish, str) and parameter == "groups":
-        return Query(groups=frozenset((group_name(wish),)))
-    if isinstance(wish, (list, tuple, set, frozenset)):
-        return AnyOf(tuple(filter_of(member, parameter) for member in wish))
     try:
-        peer_id = peer_id_of(wish)
-    except TypeError:
-        raise TypeError(
-            f"{parameter}= takes a {'group' if parameter == 'groups' else 'peer id'} (str), a peer id (bytes), a record, a "
-            f"RemotePeer, a result of hubnet.peers(), or a list of these; not {type(wish).__name__}: {wish!r:.100}"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{parameter}=: {error}") from None
-    assert isinstance(peer_id, bytes)
+        query = getattr(wish, "query", None)
+    except Exception:  # of a __getattr__ that is none of ours
+        query = None
+    if isinstance(query, Query):
+        return query
+    if parameter == "groups" and (wish is None or isinstance(wish, str)):
+        return Query(groups=frozenset((group_name(wish, parameter),)))
+    if isinstance(wish, (list, tuple, set, frozenset)):
+        if depth == DEEPEST:
+            raise ValueError(f"{parameter}= takes lists at most {DEEPEST} deep, not {came(wish)}")
+        return AnyOf(tuple(filter_of(member, parameter, depth + 1) for member in wish))
+    rule = (
+        f"{parameter}= takes a {'group' if parameter == 'groups' else 'peer id'} (str), a peer id (bytes), a record, a "
+        "RemotePeer, a result of hubnet.peers(), or a list of these;"
+    )
+    peer_id = peer_id_of(wish, rule)
+    assert isinstance(peer_id, bytes)  # pairs are lists here
+    peer_id_of(peer_id, rule)
     return Query(ids=frozenset((peer_id,)))
 
 
 def group_names(groups: str | Iterable[str] | None, parameter: str = "groups") -> frozenset[str] | None:
-    """The groups that a parameter names: None for all, a str for one, an iterable for several."""
+    """The groups that a parameter names: None for all, a str for one, an iterable for several.
+
+    Raises:
+        TypeError, ValueError: naming the parameter.
+    """
     if groups is None:
         return None
     if isinstance(groups, str):
-        return frozenset((group_name(groups),))
-    if isinstance(groups, (bytes, bytearray, dict)) or not isinstance(groups, Iterable):
-        raise TypeError(f"{parameter} is a group's name or a list of names, not {type(groups).__name__}: {groups!r}")
-    return frozenset(group_name(group) for group in groups)
+        return frozenset((group_name(groups, parameter),))
+    rule = f"{parameter} is a group's name or a list of names, not {came(groups)}"
+    if isinstance(groups, (bytes, bytearray, memoryview, dict)) or not isinstance(groups, Iterable):
+        raise TypeError(rule)
+    try:
+        names = tuple(islice(groups, MOST_GROUPS + 1))
+    except Exception as error:
+        raise TypeError(rule) from error
+    if len(names) > MOST_GROUPS:
+        raise ValueError(f"{parameter} is a list of at most {MOST_GROUPS} names, not {came(groups)}")
+    return frozenset(group_name(name, parameter) for name in names)

@@ -1,49 +1,67 @@
-"""Targets: everything that may stand behind ``peer=``."""
+"""Targets: everything that may stand behind ``peer=``, and the other arguments of calls."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hubnet.core.identity import decode_id, generate_id
+from hubnet.core.identity import came, decode_id, generate_id, host_name, whole
 
 ALLOWED = "a peer id (bytes or str), (host, port), a record out of hubnet.peers(), or a hubnet.RemotePeer"
+LONGEST = 1e9
+"""Seconds, 30 years: what waits and frames count in holds no more than ten times as many."""
 
 
-def peer_id_of(target: Any) -> bytes | tuple[str, int]:
+def peer_id_of(target: Any, rule: str = f"peer= takes {ALLOWED};") -> bytes | tuple[str, int]:
     """The id that a target names, or host and port where only those are given.
+
+    Args:
+        target: what came.
+        rule: how an error begins: the parameter, and what it takes.
 
     Raises:
         TypeError: it is none of what is allowed.
-        ValueError: it is a str or bytes, but no peer id.
+        ValueError: it is of a kind that is allowed, but names no peer.
     """
-    if isinstance(target, bytes):
-        decode_id(target)
-        return target
-    if isinstance(target, str):
-        decode_id(target)
-        return target.encode("ascii")
-    if isinstance(target, tuple) and len(target) == 2 and isinstance(target[0], str) and type(target[1]) is int:
-        if not 0 < target[1] < 65536:
-            raise ValueError(f"peer=(host, port): a port is from 1 to 65535, not {target[1]}")
-        return target[0], target[1]
-    if isinstance(target, dict) and {"host", "port", "group"} <= target.keys():
-        return generate_id(target["port"], target["host"], target["group"])
-    peer_id = getattr(target, "id", None)
-    if isinstance(peer_id, bytes):
+    try:
+        if isinstance(target, (bytes, str)):
+            decode_id(target)
+            return str.encode(target, "ascii") if isinstance(target, str) else bytes(target)
+        if isinstance(target, tuple) and len(target) == 2 and isinstance(target[0], str) and type(target[1]) is int:
+            return host_name(target[0]), whole(target[1], "port is a whole number", 1, 65535)
+        if isinstance(target, dict) and {"host", "port", "group"} <= target.keys():
+            return generate_id(target["port"], target["host"], target["group"])
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{rule} {error}") from None
+    try:
+        peer_id = getattr(target, "id", None)
+    except Exception:  # of a __getattr__ that is none of ours
+        peer_id = None
+    if type(peer_id) is bytes:
         return peer_id
-    raise TypeError(f"peer= takes {ALLOWED}; not {type(target).__name__}: {target!r:.100}")
+    raise TypeError(f"{rule} not {came(target)}")
 
 
-def seconds(value: Any, parameter: str = "timeout") -> float | None:
-    """A timeout in seconds, or None.
+def boolean(value: object, parameter: str) -> bool:
+    """A switch: True or False and nothing else.
+
+    Raises:
+        TypeError: naming the parameter.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{parameter} is a bool, not {came(value)}")
+    return value
+
+
+def seconds(value: Any, parameter: str = "timeout", *, optional: bool = True) -> float | None:
+    """A timeout in seconds, or None where that is allowed.
 
     Raises:
         TypeError, ValueError: naming the parameter.
     """
-    if value is None:
+    if value is None and optional:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{parameter} is a number of seconds or None, not {type(value).__name__}: {value!r:.100}")
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{parameter} is more than 0 seconds, not {value!r}")
+        raise TypeError(f"{parameter} is a number of seconds{' or None' if optional else ''}, not {came(value)}")
+    if not 0 < value <= LONGEST:
+        raise ValueError(f"{parameter} is more than 0 seconds and at most {LONGEST:.0f}, not {came(value)}")
     return float(value)

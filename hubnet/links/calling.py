@@ -31,7 +31,7 @@ from hubnet.errors import (
     RemoteError,
 )
 from hubnet.links.context import here
-from hubnet.links.dial import ANOTHER, BROKEN_OFF, REFUSED, Dialler, Unreachable
+from hubnet.links.dial import ANOTHER, BROKEN_OFF, ITSELF, REFUSED, Dialler, Unreachable
 from hubnet.links.link import Frame, Link, Vanished
 from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
 
@@ -211,7 +211,7 @@ class Caller:
                     where = f"{endpoint.host}:{endpoint.port}"
                     text = f"{untagged(tag)} on {where}: its deadline passed while dialling; it did not run"
                     raise CallTimeout(text, connection=tag, peer=peer_id, ran=NO) from error
-                if not fresh and error.how in {ANOTHER, REFUSED, BROKEN_OFF}:
+                if not fresh and error.how in {ANOTHER, ITSELF, REFUSED, BROKEN_OFF}:
                     continue
                 raise PeerUnreachable(str(error), connection=tag, peer=peer_id) from error
             except CallError as error:

@@ -15,7 +15,7 @@ class Call(NamedTuple):
     Attributes:
         depth: of nesting; -1 outside any call.
         deadline: monotonic seconds, or None.
-        peer: the peer that runs it.
+        peer: the peer that runs it; None is this process's one.
         link: the link that it came by.
     """
 

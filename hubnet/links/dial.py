@@ -6,17 +6,18 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
+from hubnet import address
 from hubnet.core import frames, handshake
 from hubnet.core.handshake import Initiator, Self
 from hubnet.core.keys import Keyring
 from hubnet.errors import AuthenticationError, PeerBusy, PeerUnreachable, RemoteProtocolError
-from hubnet.links import address
 from hubnet.links.link import Link
 
 HANDSHAKE_LIMIT = 5.0
 REFUSED, UNANSWERED, SILENT, ANOTHER = "refused", "unanswered", "silent", "another"
-UNKNOWN_NAME, BROKEN_OFF = "unknown-name", "broken-off"
+UNKNOWN_NAME, BROKEN_OFF, ITSELF = "unknown-name", "broken-off", "itself"
 
 
 class Unreachable(PeerUnreachable):
@@ -34,14 +35,41 @@ def _unreachable(how: str, text: str) -> Unreachable:
     return error
 
 
+def open_socket(host: str, port: int, deadline: float) -> socket.socket:
+    """A connected socket.
+
+    Raises:
+        UnknownName: the name does not resolve.
+        OSError: why the last of its addresses did not answer.
+    """
+    failure: OSError = OSError("no address")
+    for family, target in address.resolve(host, port, deadline):
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # too many open files here
+            failure = error
+            continue
+        try:
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            sock.connect(target)
+            return sock
+        except OSError as error:
+            failure = error
+            sock.close()
+    raise failure
+
+
 class Dialler:
     """Opens links on behalf of one peer."""
 
-    def __init__(self, own: Self, ring: Keyring, wire: str, hello: Callable[[], bytes]) -> None:
+    def __init__(
+        self, own: Self, ring: Keyring, wire: str, hello: Callable[[], bytes], open_: Callable[..., Any] = open_socket
+    ) -> None:
         self._own = own
         self._ring = ring
         self._suites = handshake.suites_for(wire)
         self._hello = hello
+        self._open = open_
 
     def dial(self, host: str, port: int, wanted: Self, deadline: float) -> Link:
         """An authenticated link to the wanted peer at host and port.
@@ -58,7 +86,7 @@ class Dialler:
             PeerBusy: it takes no more links.
         """
         where = f"{host}:{port}"
-        sock = _connect(host, port, deadline, where)
+        sock = self._connect(host, port, deadline, where)
         try:
             session, leftover = self._shake(sock, wanted, deadline, where)
             if session.verdict == handshake.ACCEPTED:
@@ -73,7 +101,23 @@ class Dialler:
         said = handshake.VERDICTS[session.verdict]
         if session.verdict in {handshake.FULL, handshake.DRAINING}:
             raise PeerBusy(f"the peer at {where} takes no link now: {said}; try later or elsewhere")
-        raise _unreachable(ANOTHER, f"{where}: {said}, not the peer that was dialled; ask for a fresh listing")
+        how = ITSELF if session.verdict == handshake.SELF else ANOTHER
+        raise _unreachable(how, f"{where}: {said}, not the peer that was dialled; ask for a fresh listing")
+
+    def _connect(self, host: str, port: int, deadline: float, where: str) -> Any:
+        try:
+            return self._open(host, port, deadline)
+        except address.UnknownName as error:
+            text = f"cannot reach {where}: the name does not resolve here ({error})"
+            raise _unreachable(UNKNOWN_NAME, text) from error
+        except ConnectionRefusedError as error:
+            raise _unreachable(REFUSED, f"cannot reach {where}: nobody listens there") from error
+        except OSError as error:
+            reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            raise _unreachable(
+                UNANSWERED,
+                f"cannot reach {where}: {reason}; is there a route, and is HUBNET_ADVERTISE right on that peer?",
+            ) from error
 
     def _shake(self, sock: socket.socket, wanted: Self, deadline: float, where: str) -> tuple[handshake.Session, bytes]:
         side = Initiator(self._own, wanted, self._ring, self._suites, os.urandom)
@@ -103,31 +147,3 @@ class Dialler:
         except RemoteProtocolError as error:
             raise RemoteProtocolError(f"{where} is no hubnet peer: {error}") from error
         return side.session, side.leftover
-
-
-def _connect(host: str, port: int, deadline: float, where: str) -> socket.socket:
-    try:
-        candidates = address.resolve(host, port, deadline)
-    except OSError as error:
-        raise _unreachable(UNKNOWN_NAME, f"cannot reach {where}: the name does not resolve here ({error})") from error
-    failure: Exception = OSError("no address")
-    for family, target in candidates:
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:  # too many open files here
-            failure = error
-            continue
-        try:
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
-            sock.connect(target)
-            return sock
-        except OSError as error:
-            failure = error
-            sock.close()
-    if isinstance(failure, ConnectionRefusedError):
-        raise _unreachable(REFUSED, f"cannot reach {where}: nobody listens there") from failure
-    reason = "no answer in time" if isinstance(failure, TimeoutError) else str(failure)
-    raise _unreachable(
-        UNANSWERED,
-        f"cannot reach {where}: {reason}; is there a route, and is HUBNET_ADVERTISE right on that peer?",
-    ) from failure

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from queue import SimpleQueue
+from types import CoroutineType
 from typing import Any
 
 from hubnet.core import calls, codec, frames
@@ -24,7 +25,7 @@ _LONGEST_TRACEBACK = 32 << 10
 def run(host: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> list[Buffer]:
     """Run one call in its context; the pieces of its answer. Never raises."""
     outside = here.call
-    here.call = Call(frame.depth, arrived + frame.remaining / 1e6 if frame.remaining else None, host, link)
+    here.call = Call(frame.depth, arrived + frame.remaining / 1e6 if frame.remaining else None, host.peer, link)
     try:
         invoke = None if connection.builtin else host.invoke
         answer = answer_to(link, connection, frame.body, frame.buffers, invoke)
@@ -58,7 +59,12 @@ def answer_to(
     if kind in PLAIN:
         data = dumps(result, 5)
         return protection.small(PLAIN_RESULT, data) if len(data) < SMALL else protection.pack(frames.RESULT, data)
-    if kind is Flag:
+    if kind is CoroutineType:
+        try:
+            result = awaited(result)
+        except BaseException as error:
+            return protection.pack(frames.RAISED, _described(error))
+    if type(result) is Flag:
         return protection.pack(frames.FLAG, result.name.encode())
     try:
         data, apart = codec.encode(result)
@@ -68,6 +74,13 @@ def answer_to(
         unsent = EncodeError(f"the result of {connection.tag!r} cannot travel: {error}", ran=YES)
         return protection.pack(frames.RAISED, _described(unsent))
     return protection.small(PLAIN_RESULT, data)
+
+
+def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What an ``async def`` function comes to, on an event loop of its own."""
+    import asyncio  # 60 ms: only who has such functions needs it
+
+    return asyncio.run(coroutine)
 
 
 def _described(error: BaseException) -> bytes:

@@ -47,6 +47,7 @@ class Host(Protocol):
 
     invoke: Callable[..., Any] | None
     table: dict[bytes, Connection]
+    peer: Any  # what ``Peer()`` is inside a call
 
     def responder(self) -> handshake.Responder: ...
     def find(self, name: bytes) -> Connection | None: ...
@@ -261,7 +262,7 @@ class Serving:
             link.busy = True
             self._staying += 1
         outside = here.call
-        here.call = Call(depth, None, self._host, link)
+        here.call = Call(depth, None, self._host.peer, link)
         following: _Following = None
         try:
             following = self._exchange_plain(link, depth, data)

@@ -8,11 +8,12 @@ spare ones retire, and the last one of a closed room puts out the light.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
 import time
 from typing import Protocol
+
+from hubnet import machine
 
 _SPARE_AFTER = 10.0
 _MOST = 512
@@ -47,7 +48,7 @@ class Workers:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._epoll = select.epoll()
-        self._nudge = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._nudge = machine.Nudge()
         self._lock = threading.Lock()
         self._threads = 0
         self._dark = False
@@ -56,7 +57,7 @@ class Workers:
 
     def start(self) -> None:
         """Begin with one."""
-        self._epoll.register(self._nudge, _ARMED)
+        self._epoll.register(self._nudge.fileno, _ARMED)
         self._spawn()
 
     def watch(self, fd: int) -> None:
@@ -77,23 +78,21 @@ class Workers:
 
     def nudge(self) -> None:
         """A limit was set: whoever waits must ask for the next one."""
-        with self._lock:
-            if not self._dark:
-                os.eventfd_write(self._nudge, 1)
+        self._nudge.give()
 
     def close(self) -> None:
         """Let all go; the last one calls ``dismantle``."""
         with self._lock:
             self.closed = True
             if self._threads:
-                os.eventfd_write(self._nudge, 1)
+                self._nudge.give()
                 return
         self._put_out_the_light()
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the descriptors without a word."""
         self._epoll.close()
-        os.close(self._nudge)
+        self._nudge.abandon()
 
     def _spawn(self) -> None:
         with self._lock:
@@ -121,7 +120,7 @@ class Workers:
                 watched = 0 <= patience < _SPARE_AFTER and self._room.limits_passed()
                 if events:
                     fd = events[0][0]
-                    if fd == self._nudge:
+                    if fd == self._nudge.fileno:
                         self._hear_nudge()
                     else:
                         on_event(fd)
@@ -143,8 +142,8 @@ class Workers:
 
     def _hear_nudge(self) -> None:
         if not self.closed:  # otherwise it wakes them all, one after the other
-            os.eventfd_read(self._nudge)
-        self.arm(self._nudge)
+            self._nudge.take()
+        self.arm(self._nudge.fileno)
 
     def _put_out_the_light(self) -> None:
         with self._lock:
@@ -153,4 +152,4 @@ class Workers:
             self._dark = True
         self._room.dismantle()
         self._epoll.close()
-        os.close(self._nudge)
+        self._nudge.close()

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.odd_servers import silent
 from tests.waiting import eventually, free_port
 
 from .conftest import Actor, Net, Raised
@@ -67,15 +68,86 @@ def test_a_redis_out_of_reach_is_named_without_its_password(alone: Net, url: str
 
 
 def test_a_redis_that_accepts_and_says_nothing_is_no_hang(alone: Net) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        lost = alone.actor(HUBNET_REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}", HUBNET_TIMEOUT="1.5")
+    with silent() as port:
+        lost = alone.actor(HUBNET_REDIS_URL=f"redis://127.0.0.1:{port}", HUBNET_TIMEOUT="1.5")
         refused(lost, "hubnet.peers()", "BrokerUnavailable", within=15)
         lost.run("tell = hubnet.event('x')(lambda: ((), {}))")
         begin = time.monotonic()
         lost.ask("tell()")
         assert time.monotonic() - begin < 1
+
+
+@pytest.mark.parametrize(
+    ("is_hub", "user"),
+    [
+        pytest.param("0", "", id="worker"),
+        pytest.param("0", ":sesame@", id="worker with a password"),
+        pytest.param("1", "", id="hub"),
+    ],
+)  # fmt: skip
+def test_a_timeout_is_kept_where_redis_says_nothing(alone: Net, is_hub: str, user: str) -> None:
+    with silent() as port:
+        url = f"redis://{user}127.0.0.1:{port}"
+        lost = alone.actor(HUBNET_REDIS_URL=url, HUBNET_IS_HUB=is_hub)
+        lost.run("nobody = hubnet.Peer().generate_id(5, '127.0.0.1')")
+        lost.ask("hubnet.Peer().id")  # it has started
+        for asking in ("hubnet.wait_for(1, timeout=0.5)", "hubnet.pass_through(1, peer=nobody, timeout=0.5)"):
+            error = refused(lost, asking, "BrokerUnavailable", f"127.0.0.1:{port}", within=3)  # by itself Redis has 5 s
+            assert "sesame" not in error.text
+
+
+def test_a_timeout_is_kept_where_the_peer_says_nothing(alone: Net) -> None:
+    with silent() as port:
+        caller = alone.actor()
+        caller.ask("hubnet.Peer().id")
+        calling = f"hubnet.pass_through(1, peer=('127.0.0.1', {port}), timeout=0.5)"
+        refused(caller, calling, "PeerUnreachable", f"127.0.0.1:{port}", within=3)
+
+
+HANGING = """
+    import os, socket, threading, time
+    lookups = []
+    def hang(*args, **kwargs):
+        lookups.append(threading.current_thread())
+        threading.Event().wait()
+    socket.getaddrinfo = hang
+    def fork():
+        begin = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        took = time.monotonic() - begin
+        return took, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_name_whose_lookup_hangs_delays_no_call_beyond_its_timeout(alone: Net) -> None:
+    lost = alone.actor(
+        HANGING, HUBNET_REDIS_URL="redis://far.example:6379", HUBNET_SECRET=SECRET, HUBNET_HOST="127.0.0.1"
+    )
+    lost.run("nobody = hubnet.Peer().generate_id(5, '127.0.0.1')")
+    lost.ask("hubnet.Peer().id")  # it has started: where to listen it knows without Redis
+    for asking in ("hubnet.wait_for(1, timeout=1)", "hubnet.pass_through(1, peer=nobody, timeout=1)"):
+        refused(lost, asking, "BrokerUnavailable", "far.example", within=4)
+    calling = "hubnet.pass_through(1, peer=('far.example', 5), timeout=1)"
+    refused(lost, calling, "PeerUnreachable", "far.example:5", within=4)
+
+
+def test_a_name_whose_lookup_hangs_delays_no_call_of_a_peer_that_cannot_start_without_it(alone: Net) -> None:
+    lost = alone.actor(HANGING, HUBNET_REDIS_URL="redis://far.example:6379", HUBNET_SECRET=SECRET)
+    lost.run("nobody = hubnet.Peer().generate_id(5, '127.0.0.1')")
+    for asking in ("hubnet.wait_for(1, timeout=1)", "hubnet.pass_through(1, peer=nobody, timeout=1)"):
+        refused(lost, asking, "BrokerUnavailable", within=4)
+
+
+def test_a_name_whose_lookup_hangs_holds_no_fork(alone: Net) -> None:
+    lost = alone.actor(HANGING, HUBNET_REDIS_URL="redis://far.example:6379", HUBNET_SECRET=SECRET)
+    lost.run("peer = hubnet.Peer()")
+    for number in (1, 2, 3):  # the peer has to know its own address towards Redis, and tries again and again
+        eventually(lambda number=number: lost.ask("len(lookups)") >= number)  # type: ignore[misc]
+        took, code = lost.ask("fork()")
+        assert code == 7
+        assert took < 2  # a lookup has 3 s
 
 
 def test_a_port_in_use_names_the_range(alone: Net) -> None:

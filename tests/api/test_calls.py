@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.waiting import free_port
+
 from .conftest import Actor, Net, Raised
 
 APP = """
@@ -261,10 +263,62 @@ def test_an_address_where_nobody_listens_is_unreachable(caller: Actor) -> None:
     assert caught.value.ran == "NO"
 
 
+@pytest.mark.parametrize("function", ["bare", "hubnet.pass_through"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_what_an_unreachable_address_raises_is_the_public_error_and_says_what_was_called(
+    caller: Actor, function: str, host: str
+) -> None:
+    port = free_port()
+    caller.run(
+        f"""
+        try:
+            {function}(1, peer=({host!r}, {port}))
+        except hubnet.PeerUnreachable as error:
+            caught = error
+        """
+    )
+    assert caller.ask("type(caught) is hubnet.PeerUnreachable")
+    assert caller.ask("caught.connection, caught.peer, caught.ran") == (
+        caller.ask(f"{function}.connection.tag"), f"{host}:{port}", "NO",
+    )  # fmt: skip
+    assert caller.ask("type(__import__('pickle').loads(__import__('pickle').dumps(caught))) is hubnet.PeerUnreachable")
+
+
 def test_a_peer_may_name_itself(caller: Actor) -> None:
     me = caller.ask("hubnet.Peer().id")
     assert caller.ask("whoami(peer=hubnet.Peer().id)") == me
     assert caller.ask("whoami(peer=(hubnet.Peer().host, hubnet.Peer().port))") == me
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.1"])
+def test_a_peer_may_name_itself_by_another_name_of_its_address(parts: tuple[Actor, Actor], host: str) -> None:
+    for one in parts:
+        one.run(f"itself = ({host!r}, hubnet.Peer().port)")
+        assert one.ask("bare(threading, peer=itself) is threading")  # it ran here: modules do not travel
+        assert one.ask("whoami(peer=itself, timeout=20)") == one.ask("hubnet.Peer().id")
+
+
+def test_a_peer_may_call_itself_by_tag(caller: Actor, worker: Actor) -> None:
+    me = worker.ask("hubnet.Peer().id")
+    record = caller.ask("hubnet.peers('render')['peers']")[me]
+    worker.run(f"itself = hubnet.RemotePeer({me!r}, {record!r})")
+    assert worker.ask("itself.call('tagged', threading) == ('new', threading)")
+    assert worker.ask("itself.tagged(5), itself.whoami(), itself.call('tagged', 5, timeout=20)") == (
+        ("new", 5), me, ("new", 5),
+    )  # fmt: skip
+    assert worker.ask("hubnet.pass_through(7, peer=itself)") == 7
+
+
+def test_a_peer_that_calls_a_tag_of_its_own_that_is_not_there_is_told_as_anybody_is(
+    caller: Actor, worker: Actor
+) -> None:
+    me = worker.ask("hubnet.Peer().id")
+    record = caller.ask("hubnet.peers('render')['peers']")[me]
+    for one in (caller, worker):
+        one.run(f"worker_itself = hubnet.RemotePeer({me!r}, {record!r})")
+        with pytest.raises(Raised, match="'absent'") as caught:
+            one.ask("worker_itself.call('absent')")
+        assert caught.value.kind == "InvalidConnection"
 
 
 def test_calls_inside_calls(caller: Actor) -> None:

@@ -10,6 +10,12 @@ from tests.waiting import eventually
 
 from .conftest import Actor, Net, Raised
 
+NO_START = {
+    "HUBNET_REDIS_URL": "redis://no-such-host.invalid:6379",
+    "HUBNET_SECRET": "a passphrase that is long enough",
+}
+MEMORY = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss // 1024"
+
 NEWS = dedent("""
     @hubnet.event("news")
     def tell(*args, **kwargs): return args, kwargs
@@ -277,6 +283,56 @@ def test_events_triggered_before_there_is_redis_are_kept_in_their_order(alone: N
     mouth.run("for number in range(100): tell(number)")
     alone.hub(EARS)
     eventually(lambda: mouth.ask("hubnet.stats().get('events.published', 0)") == 100)
+
+
+def test_events_of_a_peer_that_has_not_started_are_bounded_in_number(alone: Net) -> None:
+    mouth = alone.actor(NEWS, HUBNET_OUTBOX="1MiB,50", **NO_START)
+    mouth.run("for number in range(200): tell(number)")
+    assert mouth.ask("hubnet.stats()['events.dropped_outbox']") == 150
+    assert mouth.ask("hubnet.stats().get('events.unsent', 0)") == 0  # the others may go yet
+
+
+def test_events_of_a_peer_that_has_not_started_are_bounded_in_bytes(alone: Net) -> None:
+    mouth = alone.actor(NEWS, HUBNET_OUTBOX="4MiB", **NO_START)
+    mouth.run("tell(bytes(1_000_000))")
+    before = mouth.ask(MEMORY)
+    mouth.run("for _ in range(299): tell(bytes(1_000_000))")
+    assert mouth.ask("hubnet.stats()['events.dropped_outbox']") == 296
+    assert mouth.ask(MEMORY) - before < 100  # MiB, of 300
+
+
+def test_an_event_larger_than_the_whole_outbox_is_dropped_and_counted(alone: Net) -> None:
+    mouth = alone.actor(NEWS, HUBNET_OUTBOX="1KiB", **NO_START)
+    mouth.run("tell(1); tell(bytes(5000)); tell(2)")
+    assert mouth.ask("hubnet.stats()['events.dropped_outbox']") == 2
+
+
+@pytest.mark.parametrize("wrong", ["HUBNET_SECRET", "HUBNET_PORT"])
+def test_an_event_of_a_peer_that_cannot_start_is_logged_and_counted_and_never_raised(alone: Net, wrong: str) -> None:
+    mouth = failed(alone, wrong)
+    assert mouth.ask("[tell(number)[0][0] for number in range(100)]") == list(range(100))
+    assert mouth.ask("hubnet.stats()['events.unsent']") == 100
+    assert "event 'news' was not sent: " + wrong in mouth.said
+    assert "Traceback" not in mouth.said
+    assert mouth.leave() == 0
+
+
+@pytest.mark.parametrize("wrong", ["HUBNET_SECRET", "HUBNET_PORT"])
+def test_events_of_a_peer_that_cannot_start_are_not_kept(alone: Net, wrong: str) -> None:
+    mouth = failed(alone, wrong)
+    mouth.run("tell(bytes(1_000_000))")
+    before = mouth.ask(MEMORY)
+    mouth.run("for _ in range(199): tell(bytes(1_000_000))")
+    assert mouth.ask(MEMORY) - before < 100  # MiB, of 200
+
+
+def failed(net: Net, wrong: str) -> Actor:
+    """A peer whose start has failed for good."""
+    mouth = net.actor(NEWS, **{wrong: "tooshort"})
+    with pytest.raises(Raised, match=wrong) as caught:
+        mouth.ask("hubnet.Peer().id")
+    assert caught.value.kind == "ConfigError"
+    return mouth
 
 
 def test_the_events_of_a_script_that_ends_at_once_are_heard(

@@ -253,11 +253,10 @@ def test_a_worker_that_starts_before_any_hub_joins_when_one_comes(alone: Net) ->
 
 
 def test_a_forked_child_is_a_peer_of_its_own(alone: Net, hub: Actor) -> None:
-    parent = alone.worker(
-        SERVER
-        + """
+    parent = alone.worker(SERVER, HUBNET_GROUP="w")  # registered: its child will list it
+    parent.run(
+        """
     import os
-    hubnet.Peer().id
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -267,8 +266,7 @@ def test_a_forked_child_is_a_peer_of_its_own(alone: Net, hub: Actor) -> None:
             time.sleep(30)
         finally:
             os._exit(0)
-    """,
-        HUBNET_GROUP="w",
+    """
     )
     child = parent.ask("pid")
     try:

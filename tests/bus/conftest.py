@@ -27,21 +27,24 @@ from tests.waiting import eventually, free_port
 
 RING = Keyring.of([new_token(bytes(32))], "tests")
 NAMES = Names("tests")
+HTTP = b"HTTP/1.0 400 Bad Request\r\n\r\n"
 
 
 class Server:
     """A server on a port of its own, which may be stopped and started there again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, password: str = "sesame") -> None:
         self.port = free_port()
-        self.url = f"redis://:sesame@127.0.0.1:{self.port}/0"
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0" if password else f"redis://127.0.0.1:{self.port}/0"
+        self._password = password
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         """Run, and wait until it answers."""
-        said = f'port {self.port}\nbind 127.0.0.1\nrequirepass sesame\nsave ""\ndir {self._folder}\n'
+        said = f'port {self.port}\nbind 127.0.0.1\nsave ""\ndir {self._folder}\n'
+        said += f"requirepass {self._password}\n" if self._password else ""
         self._process = subprocess.Popen(
             [find_server(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -149,6 +152,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made.kill()
 
 
+@pytest.fixture(params=["", "sesame"], ids=["no password", "password"])
+def away(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server that is not there yet; without a password a stranger in its place is met by the first command only."""
+    made = Server(tmp_path, request.param)
+    made.kill()
+    yield made
+    made.kill()
+
+
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for tests that do it no harm."""
@@ -174,8 +186,8 @@ class Wires:
 @pytest.fixture
 def wires(request: pytest.FixtureRequest) -> Iterator[Wires]:
     """On the test's own server where it has one, otherwise on the shared one."""
-    own = "server" in request.fixturenames
-    made = Wires(request.getfixturevalue("server" if own else "shared_server"))
+    own = next((name for name in ("server", "away") if name in request.fixturenames), None)
+    made = Wires(request.getfixturevalue(own or "shared_server"))
     if not own:
         made.server.client().flushall()
     yield made

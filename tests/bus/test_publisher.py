@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from hubnet.core.envelopes import Opener
+from tests.odd_servers import Stranger
 from tests.waiting import eventually
 
-from .conftest import NAMES, RING, Server, Wires
+from .conftest import HTTP, NAMES, RING, Server, Wires
 
 
 def test_what_is_published_is_heard_in_its_order(wires: Wires) -> None:
@@ -226,3 +229,31 @@ def test_an_idle_publisher_sends_nothing(wires: Wires) -> None:
         kinds.append(Opener(RING).open(message["channel"], message["data"]).size)
     raw.close()
     assert kinds == [1, 0]  # the event, its mark, and then silence
+
+
+def test_what_is_no_redis_is_tried_again_without_a_traceback_until_redis_is_there(
+    away: Server, wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = wires(), wires()
+    with Stranger(HTTP, away.port) as stranger:
+        one.publish("done", b"x")
+        eventually(lambda: stranger.visits >= 4)
+    told = [record for record in caplog.records if record.name == "hubnet"]
+    assert told
+    assert all("publishing interrupted, " in record.getMessage() and not record.exc_info for record in told)
+    assert "sesame" not in caplog.text
+    assert one.counted("events.interruptions") >= 3
+    assert one.counted("events.published") == 0
+
+    away.start()
+    other.hear("done")
+    eventually(lambda: one.counted("events.published") == 1)
+
+
+def test_what_is_no_redis_is_told_once(away: Server, wires: Wires, caplog: pytest.LogCaptureFixture) -> None:
+    one = wires()
+    with Stranger(HTTP, away.port) as stranger:
+        one.publish("done", b"x")
+        eventually(lambda: stranger.visits >= 4)
+        assert caplog.text.count("publishing interrupted") == 1
+        assert "Protocol error" in caplog.text

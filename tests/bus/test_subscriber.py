@@ -7,9 +7,10 @@ import pytest
 from hubnet.core.channels import Names
 from hubnet.core.keys import Keyring, new_token
 from hubnet.core.selection import Query
+from tests.odd_servers import Stranger
 from tests.waiting import eventually
 
-from .conftest import NAMES, Server, Wires
+from .conftest import HTTP, NAMES, Server, Wires
 
 OTHERS = Keyring.of([new_token(bytes(range(32)))], "tests")
 
@@ -203,3 +204,69 @@ def test_closing_ends_the_threads(wires: Wires) -> None:
             ]
         )
     )
+
+
+def test_what_is_no_redis_is_tried_again_without_a_traceback_until_redis_is_there(
+    away: Server, wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = wires(), wires()
+    with Stranger(HTTP, away.port) as stranger:
+        heard = other.hear("done", wait=False)
+        eventually(lambda: stranger.visits >= 4)
+    told = [record for record in caplog.records if record.name == "hubnet"]
+    assert all("subscriptions interrupted: " in record.getMessage() and not record.exc_info for record in told)
+    assert "sesame" not in caplog.text
+    assert other.counted("events.interruptions") >= 3
+
+    away.start()
+    eventually(lambda: other.subscriber.is_live(heard.subscription))
+    one.publish("done", b"x")
+    eventually(lambda: heard == [b"x"])
+
+
+def test_what_is_no_redis_is_told_once(away: Server, wires: Wires, caplog: pytest.LogCaptureFixture) -> None:
+    away.start()
+    other = wires()
+    other.hear("done")
+    away.kill()  # at first the home says what is missing
+    with Stranger(HTTP, away.port) as stranger:
+        eventually(lambda: stranger.visits >= 4)
+        assert caplog.text.count("Protocol error") == 1
+
+
+def test_messages_of_a_stranger_are_told_once_for_each_channel_and_reason(
+    wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other, stranger = wires(), wires(), wires(ring=OTHERS)
+    heard = other.hear("done")
+    client = wires.server.client()
+    for group in ("render", "light"):
+        channel = NAMES.event(group, "done").encode()
+        for number in range(50):
+            client.publish(channel, stranger.packer.pack(channel, number, [b"body"]))
+            client.publish(channel, b"no envelope at all, %d" % number)
+    one.publish("done", b"good")
+    eventually(lambda: heard == [b"good"])
+
+    assert other.counted("events.rejected") == 200
+    told = [text for text in caplog.messages if "dropped a message" in text]
+    assert len(told) == len(set(told)) == 4
+    assert {text.partition(":")[0].rpartition(" ")[0] for text in told} == {"dropped a message on"}
+    assert sum("unknown secret" in text for text in told) == 2
+    assert "more like it are only counted" in told[0]
+
+
+def test_whoever_thinks_of_ever_new_channels_does_not_fill_the_log(
+    wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    pipe = wires.server.client().pipeline(transaction=False)
+    for number in range(2000):
+        pipe.publish(NAMES.event(f"group {number}", "done"), b"no envelope")
+    pipe.execute()
+    one.publish("done", b"good")
+    eventually(lambda: heard == [b"good"])
+
+    assert other.counted("events.rejected") == 2000
+    assert 0 < caplog.text.count("dropped a message") <= 100

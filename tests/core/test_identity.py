@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubnet.core.identity import Address, decode_id, generate_id, group_name
+from hubnet.core.identity import LONGEST_NAME, Address, came, decode_id, generate_id, group_name, host_name, text, whole
 from hubnet.errors import ConfigError
 
 HOSTS = (
@@ -93,3 +93,67 @@ def test_an_id_has_one_spelling(spelling):
 def test_a_port_has_one_spelling(text):
     with pytest.raises(ValueError, match="not a peer id"):
         decode_id(base64.b64encode(text))
+
+
+@pytest.mark.parametrize("junk", [None, 5, 10**12, ["x"], bytearray(b"x"), iter("x")])
+def test_an_id_is_bytes_or_str(junk):
+    with pytest.raises(TypeError, match="a peer id is bytes or str, not"):
+        decode_id(junk)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["h", "render_node-1", "a.b.", "10.0.0.1", "::", "::1", "fe80::1%eth0", "::ffff:10.0.0.1", "büro", "x" * 253],
+)
+def test_a_host_comes_out_of_an_id_as_it_went_in(host):
+    assert host_name(host) == host
+    assert decode_id(generate_id(1, host)).host == host
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "h:1", "[::1]", "10.0.0.1:3010", "h -> g", "h\0", "h\n", "[", "x" * 254, ":"]
+)
+def test_what_no_id_could_hold_is_no_host(host):
+    with pytest.raises(ConfigError, match="host is a name or an IP address"):
+        generate_id(1, host)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, pytest.param(10**5000, id="huge")])
+def test_a_port_out_of_range_is_named(port):
+    with pytest.raises(ConfigError, match="port is a whole number from 0 to 65535, not int"):
+        generate_id(port, "h")
+
+
+@pytest.mark.parametrize("port", [True, 1.0, "1", None])
+def test_no_port_passes_for_one_that_was_right_before(port):
+    assert decode_id(generate_id(1, "h", "g")).port == 1
+    with pytest.raises(TypeError, match="port is a whole number"):
+        generate_id(port, "h", "g")
+
+
+def test_names_become_plain_and_have_an_end():
+    class Name(str):
+        def __str__(self):
+            return "another"
+
+    assert type(text(Name("a"), "it is a str")) is str
+    assert text(Name("a"), "it is a str") == "a"
+    assert text("é" * (LONGEST_NAME // 2), "it is a str")
+    with pytest.raises(ConfigError, match="it is a str of at most 4096 bytes in UTF-8, not of 4097"):
+        text("x" * (LONGEST_NAME + 1), "it is a str")
+
+
+def test_a_number_that_is_an_int_of_another_type_becomes_plain():
+    class Size(int):
+        pass
+
+    assert type(whole(Size(3), "it is a number", 1, 5)) is int
+
+
+@given(
+    st.one_of(st.integers(), st.text(), st.binary(), st.lists(st.text()), st.floats())
+    | st.just(10).map(lambda n: n**5000)
+)
+def test_what_came_is_told_in_short(value):
+    assert came(value).startswith(type(value).__name__)
+    assert len(came(value)) < 200

@@ -140,4 +140,5 @@ def test_a_hub_that_lost_half_of_its_links_within_a_second_is_cut_off_itself(end
     [(0, 0, False), (3, 3, False), (4, 4, True), (4, 8, True), (4, 9, False), (50, 100, True)],
 )
 def test_a_hub_doubts_itself_before_it_doubts_half_of_the_net(silent, records, expected):
-    assert too_many_silent(silent, records) is expected
+    assert too_many_silent([LEASE] * silent, records, LEASE) is expected
+    assert not too_many_silent([2 * LEASE] * silent, records, LEASE)  # by then it knows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -121,3 +122,26 @@ def test_groups_of_a_listing():
 def test_groups_that_are_none_are_a_type_error(groups):
     with pytest.raises(TypeError):
         group_names(groups)
+
+
+def test_none_in_a_list_of_groups_is_no_group_and_in_a_list_of_peers_a_mistake():
+    assert filter_of([None, "a"], "groups") == AnyOf(
+        (Query(groups=frozenset({"None"})), Query(groups=frozenset({"a"})))
+    )
+    with pytest.raises(TypeError, match=r"peers=.*NoneType"):
+        filter_of([None], "peers")
+
+
+def test_lists_within_lists_end_somewhere():
+    inner = [ALICE_ID]
+    for _ in range(7):
+        inner = [inner]
+    assert filter_of(inner, "peers").where() == {"render"}
+    inner.append(inner)
+    with pytest.raises(ValueError, match="peers= takes lists at most 8 deep"):
+        filter_of(inner, "peers")
+
+
+def test_names_that_never_end_are_a_value_error():
+    with pytest.raises(ValueError, match="groups is a list of at most 100000 names"):
+        group_names(itertools.repeat("a"))

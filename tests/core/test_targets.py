@@ -63,7 +63,7 @@ def test_no_timeout_is_none():
     assert seconds(None) is None
 
 
-@pytest.mark.parametrize("value", [0, -1, -0.5, float("inf"), float("nan")])
+@pytest.mark.parametrize("value", [0, -1, -0.5, float("inf"), float("nan"), 1e300, pytest.param(10**5000, id="huge")])
 def test_other_numbers_are_a_value_error_that_names_the_parameter(value):
     with pytest.raises(ValueError, match="patience"):
         seconds(value, "patience")
@@ -73,3 +73,16 @@ def test_other_numbers_are_a_value_error_that_names_the_parameter(value):
 def test_what_is_no_number_is_a_type_error_that_names_the_parameter(value):
     with pytest.raises(TypeError, match="timeout is a number"):
         seconds(value)
+
+
+def test_where_a_timeout_must_be_there_none_is_a_type_error():
+    with pytest.raises(TypeError, match="timeout is a number of seconds, not NoneType"):
+        seconds(None, optional=False)
+
+
+@pytest.mark.parametrize(
+    "target", [("h", 0), ("h", 65536), ("", 1), ("a b", 1), ("h\0", 1), {"host": "h", "port": -1, "group": "g"}]
+)
+def test_a_target_of_the_right_kind_that_names_no_peer_is_a_value_error(target):
+    with pytest.raises(ValueError, match=r"peer= takes .*not (int|str): "):
+        peer_id_of(target)

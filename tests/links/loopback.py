@@ -84,6 +84,7 @@ class End:
     """
 
     invoke: Callable[..., Any] | None = None
+    peer = None
 
     def __init__(
         self, book: dict[bytes, Endpoint], *, cap: int = 32, patience: float = 10.0, port: int = 0, ring: Keyring = RING,

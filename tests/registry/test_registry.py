@@ -150,6 +150,18 @@ def test_a_renewal_that_crosses_a_sweep_wins(registry, admin):
     assert not registry.withdraw(ALICE, FIRST, only_if_expired=True)
 
 
+def test_a_record_that_redis_forgot_before_its_lease_is_withdrawn_all_the_same(registry, admin):
+    registry.write(ALICE, record())
+    before = registry.snapshot().version
+    admin.delete(RENDER)
+    assert not registry.withdraw(ALICE, FIRST, only_if_expired=True)  # it may be written again any moment
+    end_lease(admin, ALICE)
+    assert registry.withdraw(ALICE, FIRST, only_if_expired=True)
+    assert registry.snapshot() == (registry.snapshot().version, {}, {})
+    assert registry.snapshot().version != before
+    assert not registry.withdraw(ALICE, FIRST)
+
+
 def test_a_group_is_forgotten_with_its_last_peer(registry, admin):
     registry.write(ALICE, record())
     registry.write(BOB, record(BOB))

@@ -16,12 +16,15 @@ _last_good: dict[tuple[str, int], Resolved] = {}
 _PATIENCE_WITH_LAST_GOOD = 0.5
 
 
+class UnknownName(OSError):
+    """A name that leads nowhere."""
+
+
 def resolve(host: str, port: int, deadline: float) -> Resolved:
     """Address families and socket addresses of host and port, best first.
 
     Raises:
-        TimeoutError: the name did not resolve before the deadline (seconds, monotonic).
-        OSError: it does not exist.
+        UnknownName: it did not resolve before the deadline (seconds, monotonic), or does not exist.
     """
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
@@ -49,8 +52,8 @@ def resolve(host: str, port: int, deadline: float) -> Resolved:
     if not answer:
         if known:
             return known
-        raise TimeoutError(f"the name {host} did not resolve in time")
+        raise UnknownName(f"the name {host} did not resolve in time")
     if isinstance(answer[0], OSError):
-        raise answer[0]
+        raise UnknownName(str(answer[0])) from answer[0]
     _last_good[host, port] = answer[0]
     return answer[0]

@@ -1,0 +1,347 @@
+"""Testing code that runs on hubnet: a whole net in this process, without Redis and without sockets.
+
+    from hubnet.testing import LocalNet
+    from worker import render                       # the module under test, with its @hubnet.connect functions
+
+    def test_a_frame_is_rendered():
+        with LocalNet() as net:
+            worker = net.peer(render, group="render")
+            assert render("shot", 12, peer=worker.id) == "shot.0012.exr"
+
+Everything but the bottom is the real thing: handshakes, frames, envelopes, leases, hubs. Inside the ``with`` block this
+process's peer is a member of the net, so what was registered at import is served, and every function of hubnet works as it does
+on machines. A test sets faults on the net: it may cut cables, stop or kill peers, slow things down, restart the broker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import hubnet
+from hubnet import defaults
+from hubnet import peer as _peers
+from hubnet.core.connections import Connection
+from hubnet.core.keys import new_token
+from hubnet.core.register import Store
+from hubnet.environment import Settings
+from hubnet.errors import NoHub
+from hubnet.links.context import NO_CALL, here
+from hubnet.memory.broker import HOST as _BROKER
+from hubnet.memory.broker import MemoryBroker, MemoryStore, Server
+from hubnet.memory.network import Listener, Network
+from hubnet.memory.stream import End
+from hubnet.tables import Tables
+
+_START_LIMIT = 10.0
+
+
+class _MemoryWorld:
+    """What one peer of a net in memory stands on."""
+
+    def __init__(self, server: Server, node: str, host: str) -> None:
+        self._server = server
+        self._node = node
+        self._host = host
+
+    def prepare(self, settings: Settings) -> None:
+        """There is nothing to import that was not."""
+
+    def look_up(self, settings: Settings) -> None:
+        """There are no names."""
+
+    def broker(self, settings: Settings) -> MemoryBroker:
+        return MemoryBroker(self._server, self._node)
+
+    def store(self, broker: Any, names: Any) -> Store:
+        return MemoryStore(self._server, self._node)
+
+    def listen(self, settings: Settings, broker: Any) -> tuple[Listener, str, int]:
+        listener = self._server.network.listen(self._node, self._host)
+        return listener, listener.host, listener.port
+
+    def open(self, host: str, port: int, deadline: float) -> End:
+        return self._server.network.connect(self._node, host, port, deadline)
+
+    def machine_id(self) -> str:
+        return f"memory/{self._host}"
+
+
+class LocalPeer:
+    """One peer of a net in memory, with the decorators of hubnet as methods.
+
+    ``with peer:`` what this thread does is this peer's doing: it calls, lists and publishes as that one, and decorators
+    register with it.
+
+    Attributes:
+        name: for faults and for people.
+        id: its peer id.
+        host: that it is on; in memory, a name.
+        group: its group.
+    """
+
+    def __init__(self, name: str, peer: _peers._Peer) -> None:
+        self.name = name
+        self.id, self.host, self.group = b"", "", ""
+        self._peer = peer
+        self._outside: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of a net in memory>"
+
+    @property
+    def registered(self) -> bool:
+        """Whether the register has its record, as far as it knows."""
+        return bool(self._peer.stats().get("registered"))
+
+    def stats(self) -> dict[str, Any]:
+        """Its counters, as ``hubnet.stats``."""
+        return self._peer.stats()
+
+    def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``hubnet.connect``, on this peer."""
+        with self:
+            return self._registering(hubnet.connect(*args, **kwargs))
+
+    def event(self, name: str) -> Any:
+        """As ``hubnet.event``, published by this peer: what it returns may be called anywhere."""
+        return lambda function: self._as_this(hubnet.event(name)(function))
+
+    def subscribe(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``hubnet.subscribe``, on this peer."""
+        return self._registering(hubnet.subscribe(*args, **kwargs))
+
+    def flag(self, name: str) -> Any:
+        """As ``hubnet.flag``, on this peer."""
+        return self._registering(hubnet.flag(name))
+
+    def _registering(self, decorator: Any) -> Any:
+        """A decorator that registers here; what is no decorator any more comes back as it is."""
+        if hasattr(decorator, "connection"):
+            return decorator
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            with self:
+                return decorator(function)
+
+        return decorate
+
+    def _as_this(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return act
+
+    def __enter__(self) -> LocalPeer:
+        self._outside.append(here.call)
+        here.call = NO_CALL._replace(peer=self._peer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        here.call = self._outside.pop()
+
+
+class LocalNet:
+    """A net in memory.
+
+    Args:
+        hubs: how many it begins with.
+        settings: of all its peers, as for ``hubnet.configure``: ``lease=1.0``, ``timeout=5.0``, ``thread_limit=4``.
+
+    Attributes:
+        me: this process's peer while the net is open.
+        hubs: those that were started, in order.
+    """
+
+    def __init__(self, *, hubs: int = 1, **settings: Any) -> None:
+        self._settings = {
+            "secret": new_token(os.urandom(32)),
+            "namespace": "memory",
+            "lease": 1.0,
+            "timeout": 5.0,
+            **settings,
+        }
+        self._network = Network()
+        self._server = Server(self._network)
+        self._peers: list[LocalPeer] = []
+        self._numbers = itertools.count(1)
+        self._first_hubs = hubs
+        self._stand_in: Any = None
+        self.hubs: list[LocalPeer] = []
+        self.me: LocalPeer
+
+    def __enter__(self) -> LocalNet:
+        self._server.start()
+        try:
+            for _ in range(self._first_hubs):
+                self.hub()
+            self.me = self._make("me", _peers.process_peer().tables, host=None, is_hub=False, group="")
+            self._stand_in = _peers.stand_in(self.me._peer)
+            self._stand_in.__enter__()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop every peer, hubs last, and the broker."""
+        if self._stand_in is not None:
+            self._stand_in.__exit__(None, None, None)
+            self._stand_in = None
+        self.mend()
+        for one in reversed(self._peers):
+            one._peer.stop(grace=1.0)
+        self._peers.clear()
+        self._server.stop()
+        self._network.close()
+
+    # -- who is there ----------------------------------------------------------------------------------------------
+
+    def peer(self, *functions: Callable[..., Any], group: str = "", host: str | None = None) -> LocalPeer:
+        """A further peer, registered, that serves these functions.
+
+        Args:
+            functions: decorated with ``hubnet.connect`` (then under their tags) or plain.
+            group: its group.
+            host: the host that it is on; one of its own by default.
+
+        Raises:
+            NoHub: no hub has registered it in time.
+        """
+        return self._make("peer", None, *functions, host=host, is_hub=False, group=group)
+
+    def hub(self, host: str | None = None) -> LocalPeer:
+        """A further hub."""
+        made = self._make("hub", None, host=host, is_hub=True, group="")
+        self.hubs.append(made)
+        return made
+
+    def _make(
+        self,
+        kind: str,
+        tables: Tables | None,
+        *functions: Callable[..., Any],
+        host: str | None,
+        is_hub: bool,
+        group: str,
+    ) -> LocalPeer:
+        name = kind if kind == "me" else f"{kind}-{next(self._numbers)}"
+        settings = Settings(group=group, is_hub=is_hub, **self._settings)
+        world = _MemoryWorld(self._server, name, host or name)
+        peer = _peers._Peer(tables or _furnished(), settings, world)
+        made = LocalPeer(name, peer)
+        for function in functions:
+            _serve(made, function)
+        self._peers.append(made)
+        peer.start()
+        parts = peer.ready(time.monotonic() + _START_LIMIT)
+        peer.open_now()
+        made.id, made.host, made.group = parts.id, parts.host, parts.group
+        if not parts.home.registered.wait(_START_LIMIT):
+            raise NoHub(f"{name} was not registered in time: {parts.home.trouble or 'is there a hub?'}")
+        return made
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    @property
+    def broker(self) -> Broker:
+        """The broker, for its faults."""
+        return Broker(self._server)
+
+    def cut(self, one: LocalPeer | Broker, other: LocalPeer | Broker | None = None) -> None:
+        """Pull the cable between two, or between one and everybody: what is sent waits, nobody is told."""
+        for a, b in self._cables(one, other):
+            self._network.cut(a, b)
+
+    def mend(self, one: LocalPeer | Broker | None = None, other: LocalPeer | Broker | None = None) -> None:
+        """Plug cables in again, resume who was paused: between two, of one, or all of them."""
+        ones: list[LocalPeer | Broker] = [one] if one is not None else [*self._peers, self.broker]
+        for each in ones:
+            self._network.resume(each.name)
+            for a, b in self._cables(each, other):
+                self._network.mend(a, b)
+                self._network.delay(a, b, 0.0)
+
+    def delay(self, seconds: float, one: LocalPeer | Broker, other: LocalPeer | Broker | None = None) -> None:
+        """Let everything between two, or between one and everybody, take so long."""
+        for a, b in self._cables(one, other):
+            self._network.delay(a, b, seconds)
+
+    def drop(self, one: LocalPeer | Broker, other: LocalPeer | Broker | None = None) -> None:
+        """Reset the links between two, or of one: they may dial again at once."""
+        for a, b in self._cables(one, other):
+            self._network.break_links(a, b)
+
+    def pause(self, peer: LocalPeer) -> None:
+        """As SIGSTOP: its kernel accepts and buffers, it reads and sends nothing. ``mend`` lets it go on."""
+        self._network.stop(peer.name)
+
+    def kill(self, peer: LocalPeer) -> None:
+        """As SIGKILL: no goodbye, its links are reset, its address refuses."""
+        self._network.kill(peer.name)
+        self._peers.remove(peer)
+        peer._peer.stop(grace=0.0)
+
+    def _cables(self, one: LocalPeer | Broker, other: LocalPeer | Broker | None) -> Iterator[tuple[str, str]]:
+        others: list[LocalPeer | Broker] = [other] if other is not None else [*self._peers, self.broker]
+        return ((one.name, each.name) for each in others if each.name != one.name)
+
+
+class Broker:
+    """The broker of a net in memory."""
+
+    name = _BROKER
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def stop(self) -> None:
+        """Be gone: connections break, nobody can dial."""
+        self._server.stop()
+
+    def start(self, *, forget: bool = False) -> None:
+        """Be there again, with the register that there was, or with none."""
+        if forget:
+            self._server.forget()
+        self._server.start()
+
+    def restart(self, *, forget: bool = False) -> None:
+        """Go and come back."""
+        self.stop()
+        self.start(forget=forget)
+
+    def lose(self, messages: int) -> None:
+        """Hand the next messages to nobody."""
+        self._server.lose(messages)
+
+
+def _furnished() -> Tables:
+    """Tables with what every peer has."""
+    tables = Tables()
+    defaults.furnish(tables)
+    return tables
+
+
+def _serve(peer: LocalPeer, function: Callable[..., Any]) -> None:
+    connection = getattr(function, "connection", None)
+    if isinstance(connection, Connection):
+        copy = Connection(
+            connection.tag, connection.function, idempotent=connection.idempotent, limit=connection.limit,
+            aliases=connection.aliases,
+        )  # fmt: skip
+        peer._peer.add_connection(copy)
+    else:
+        with peer:
+            hubnet.connect(function)

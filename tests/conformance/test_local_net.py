@@ -1,0 +1,275 @@
+"""A net in memory: calls, events and listings between its peers, and its faults."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hubnet
+from hubnet.testing import LocalNet
+from tests.waiting import eventually
+
+
+@hubnet.connect("local.where")
+def where(seconds: float = 0.0) -> tuple[str, bytes]:
+    """Which peer runs this."""
+    time.sleep(seconds)
+    peer = hubnet.Peer()
+    return peer.group, peer.id
+
+
+@pytest.fixture
+def net() -> Iterator[LocalNet]:
+    with LocalNet() as one:
+        yield one
+
+
+def test_a_call_runs_on_the_peer_that_was_asked(net: LocalNet) -> None:
+    worker = net.peer(where, group="render")
+    assert where(peer=worker.id) == ("render", worker.id)
+    assert where() == ("None", net.me.id)
+
+
+def test_a_nested_call_is_the_peers_that_makes_it(net: LocalNet) -> None:
+    worker, other = net.peer(where, group="one"), net.peer(where, group="two")
+    asked_by = []
+
+    @worker.connect("ask")
+    def ask(peer_id: bytes) -> tuple[str, bytes]:
+        return where(peer=peer_id)
+
+    @other.connect("local.who_asks")
+    def who_asks() -> None:
+        asked_by.append(hubnet.Peer().group)
+
+    remote = hubnet.connect("ask")(lambda peer_id: None)
+    assert remote(other.id, peer=worker.id) == ("two", other.id)
+
+
+def test_it_lists_as_a_real_one_does(net: LocalNet) -> None:
+    one, other = net.peer(where, group="render"), net.peer(where, group="render", host="big-machine")
+    listing = hubnet.wait_for(2, groups="render")
+    assert set(listing["render"]) == {one.id, other.id}
+    assert listing["peers"][other.id]["host"] == "big-machine"
+    assert listing["peers"][other.id]["state"] == "open"
+    (found,) = [peer for peer in hubnet.peer_group("render") if peer.id == other.id]
+    assert found.call("local.where") == ("render", other.id)
+
+
+def test_events_reach_the_handlers_of_every_peer_and_each_acts_for_its_own(net: LocalNet) -> None:
+    heard: list[tuple[int, str]] = []
+    one, other = net.peer(group="one"), net.peer(group="two")
+    for peer in (one, other):
+
+        @peer.subscribe("done")
+        def on_done(frame: int) -> None:
+            heard.append((frame, hubnet.Peer().group))
+
+    done = net.peer(group="three").event("done")(lambda frame: ((frame,), {}))
+    hubnet.wait_for(3)
+    eventually(lambda: [done(0), heard][1])
+    heard.clear()
+    done(1)
+    eventually(lambda: {(1, "one"), (1, "two")} <= set(heard))
+
+
+def test_a_flag_makes_the_caller_run_its_handler(net: LocalNet) -> None:
+    worker = net.peer()
+
+    @worker.flag("local.tired")
+    def on_worker(connection: str, foreign: dict) -> str:
+        return "worker"
+
+    @net.me.flag("local.tired")
+    def on_me(connection: str, foreign: dict) -> str:
+        return f"{connection} by {foreign['host']}"
+
+    worker.connect("rest")(lambda: hubnet.Peer().get_flag("local.tired"))
+    assert hubnet.connect("rest")(lambda: None)(peer=worker.id) == f"rest by {worker.host}"
+
+
+def test_what_raises_is_a_remote_error(net: LocalNet) -> None:
+    worker = net.peer()
+    worker.connect("divide")(lambda a, b: a / b)
+    with pytest.raises(hubnet.RemoteError) as caught:
+        hubnet.connect("divide")(lambda a, b: None)(1, 0, peer=worker.id)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_large_values_arrive_whole(net: LocalNet) -> None:
+    worker = net.peer()
+    worker.connect("same")(lambda value: value)
+    much = os.urandom(20 << 20)
+    assert hubnet.connect("same")(lambda value: None)(much, peer=worker.id) == much
+
+
+def test_an_async_function_is_awaited_where_it_runs(net: LocalNet) -> None:
+    worker = net.peer()
+
+    @worker.connect("later")
+    async def later(value: int) -> int:
+        import asyncio
+
+        await asyncio.sleep(0)
+        return 10 // value
+
+    remote = hubnet.connect("later")(lambda value: None)
+    assert remote(2, peer=worker.id) == 5
+    with pytest.raises(hubnet.RemoteError) as caught:
+        remote(0, peer=worker.id)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    with worker:
+        assert remote(5, peer=worker.id) == 2  # its own id: it runs here, and is awaited as well
+
+
+# -- faults ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_peers_running_call_is_lost_and_it_leaves_the_listing(net: LocalNet) -> None:
+    worker, gate = net.peer(where, group="render"), threading.Event()
+    worker.connect("local.wait")(lambda: gate.wait(20))
+    wait = hubnet.connect("local.wait")(lambda: None)
+    timer = threading.Timer(0.2, net.kill, [worker])
+    timer.start()
+    with pytest.raises(hubnet.PeerLost) as caught:
+        wait(peer=worker.id)
+    gate.set()
+    timer.join()
+    assert caught.value.ran == "MAYBE"
+    eventually(lambda: "render" not in hubnet.peers(refresh=True))
+    with pytest.raises(hubnet.PeerUnreachable) as after:
+        where(peer=worker.id)
+    assert after.value.ran == "NO"
+
+
+def test_a_cut_cable_ends_a_running_call_and_a_mended_one_carries_the_next(net: LocalNet) -> None:
+    worker = net.peer(where)
+    where(peer=worker.id)
+    net.cut(net.me, worker)
+    with pytest.raises(hubnet.PeerLost) as caught:
+        where(peer=worker.id)
+    assert caught.value.ran == "MAYBE"
+    net.mend()
+    assert where(peer=worker.id)[1] == worker.id
+
+
+def test_a_paused_peers_call_goes_on_when_it_does(net: LocalNet) -> None:
+    worker = net.peer(where)
+    where(peer=worker.id)
+    net.pause(worker)
+    with pytest.raises(hubnet.CallTimeout):
+        where(peer=worker.id, timeout=0.2)
+    timer = threading.Timer(0.3, net.mend, [worker])
+    timer.start()
+    assert where(peer=worker.id)[1] == worker.id
+    timer.join()
+
+
+def test_what_is_slow_arrives_later(net: LocalNet) -> None:
+    worker = net.peer(where)
+    where(peer=worker.id)
+    net.delay(0.1, net.me, worker)
+    with pytest.raises(hubnet.CallTimeout):
+        where(peer=worker.id, timeout=0.05)
+    assert where(peer=worker.id)[1] == worker.id
+
+
+def test_dropped_links_are_dialled_again(net: LocalNet) -> None:
+    worker = net.peer(where)
+    where(peer=worker.id)
+    net.drop(net.me, worker)
+    assert where(peer=worker.id)[1] == worker.id
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_the_broker_restarts_and_everybody_is_listed_again(net: LocalNet, forget: bool) -> None:
+    worker = net.peer(where)
+    net.broker.restart(forget=forget)
+    eventually(lambda: len(hubnet.peers(refresh=True)["peers"]) == 2)
+    assert where(peer=worker.id)[1] == worker.id
+
+
+def test_calls_go_on_without_a_broker_and_without_hubs(net: LocalNet) -> None:
+    worker = net.peer(where)
+    where(peer=worker.id)
+    net.broker.stop()
+    net.kill(net.hubs[0])
+    assert where(peer=worker.id)[1] == worker.id
+
+
+def test_lost_messages_are_counted(net: LocalNet) -> None:
+    publisher, heard = net.peer(), []
+    net.me.subscribe("news")(heard.append)
+    tell = publisher.event("news")(lambda number: ((number,), {}))
+    eventually(lambda: [tell(0), heard][1])
+    net.broker.lose(1)
+    tell(1)
+    eventually(lambda: [tell(2), net.me.stats().get("events.lost")][1])
+
+
+def test_peers_move_to_the_other_hub_when_theirs_dies() -> None:
+    with LocalNet(hubs=2) as net:
+        workers = [net.peer(where) for _ in range(4)]
+        net.kill(net.hubs[0])
+        eventually(lambda: all(worker.registered for worker in workers))
+        eventually(lambda: len(hubnet.peers(refresh=True)["peers"]) == 5)
+        assert [where(peer=worker.id)[1] for worker in workers] == [worker.id for worker in workers]
+
+
+def states() -> dict[str, str]:
+    return {record["group"]: record["state"] for record in hubnet.peers(refresh=True)["peers"].values()}
+
+
+def test_a_peer_that_is_silent_for_long_is_suspect_and_then_gone() -> None:
+    with LocalNet(lease=0.5, suspect=1.5) as net:
+        worker = net.peer(where, group="render")
+        net.pause(worker)
+        eventually(lambda: states().get("render") == "suspect")
+        eventually(lambda: "render" not in states())
+        net.mend(worker)
+        eventually(lambda: states().get("render") == "open")
+
+
+@pytest.mark.parametrize("fault", [LocalNet.pause, LocalNet.cut])
+def test_half_of_a_net_that_falls_silent_at_once_is_gone_in_the_end(fault, caplog: pytest.LogCaptureFixture) -> None:
+    with LocalNet(lease=0.4, suspect=0.8) as net:
+        workers = [net.peer(where, group=f"group {number}") for number in range(5)]
+        for worker in workers:
+            fault(net, worker)
+        eventually(lambda: len(states()) == 1)
+        assert caplog.text.count("half of the register") == 1
+        net.mend()
+        eventually(lambda: len(states()) == 6)
+
+
+# -- order -----------------------------------------------------------------------------------------------------------
+
+
+def test_it_leaves_nothing_behind() -> None:
+    def descriptors() -> set[str]:
+        return {fd.name for fd in Path("/proc/self/fd").iterdir()}
+
+    with LocalNet() as net:
+        where(peer=net.peer(where).id)
+    eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("hubnet-")])
+    before = descriptors()
+    for _ in range(3):
+        with LocalNet() as net:
+            worker = net.peer(where)
+            where(peer=worker.id)
+            net.cut(net.me, worker)
+    eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("hubnet-")])
+    left = descriptors() - before
+    assert not left, sorted(left)
+
+
+def test_the_process_has_its_own_peer_again_afterwards() -> None:
+    before = hubnet.peer.process_peer()  # type: ignore[attr-defined]
+    with LocalNet() as net:
+        assert hubnet.Peer().id == net.me.id
+    assert hubnet.peer.process_peer() is before  # type: ignore[attr-defined]

@@ -1,0 +1,26 @@
+"""What the pages under docs/ print is run as printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_render_worker_of_the_page_on_testing_is_tested_as_printed(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    blocks = dict(re.findall(r"<!-- (\w+\.py) -->\n```python\n(.*?)```\n<!-- end -->", page, re.DOTALL))
+    assert sorted(blocks) == ["test_worker.py", "worker.py"]
+    for name, code in blocks.items():
+        (tmp_path / name).write_text(code)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HUBNET_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
+        cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
