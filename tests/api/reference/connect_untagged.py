@@ -1,0 +1,3 @@
+@hubnet.connect()
+def your_function(some_value):
+    return some_value

@@ -1,0 +1,1 @@
+friendly_information = hubnet.connections(peer='somepeer')

@@ -1,0 +1,7 @@
+# code on PeerA
+
+peerB_id = "peerb"
+
+@hubnet.subscribe("doing_something")
+def handleEvent(whatPeerBDid):
+    ...

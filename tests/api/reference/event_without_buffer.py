@@ -1,0 +1,5 @@
+var = MyCustomObject()  # some JSON incompatible object
+
+...
+
+imDoingSomething(var)

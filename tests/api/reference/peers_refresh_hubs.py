@@ -1,0 +1,1 @@
+all_peers = hubnet.peers(hubs_only=True, refresh=True)
