@@ -162,6 +162,17 @@ def answers(url: str) -> bool:
         return False
 
 
+def import_the_rest(*, hub: bool) -> None:
+    """Import now what threads would import later, when a fork might fall into it."""
+    import hiredis
+
+    _ = hiredis
+    if hub:
+        import redis
+
+        _ = redis
+
+
 def look_up(settings: Settings) -> None:
     """Ask for the address behind Redis's name now, so that nobody who holds a lock has to wait for it.
 

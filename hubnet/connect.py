@@ -117,6 +117,9 @@ def _check(function: Any) -> None:
         raise TypeError(f"connect takes a function, not {came(function)}")
     code = getattr(function, "__code__", None)
     if code is None:
+        bound = getattr(function, "__self__", None)
+        if bound is not None and not isinstance(bound, types.ModuleType):
+            raise TypeError(f"connect cannot serve the method {came(function)}: a peer has no instance for it")
         return
     where = str(getattr(function, "__qualname__", function))
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

@@ -6,12 +6,12 @@ at most. Presence is a hint on which a hub is asked again, and only peers that l
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from hubnet import machine
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
 from hubnet.core import codec, frames, membership
@@ -195,7 +195,7 @@ class Directory:
                 fresh = True
                 continue
             with self._changed:
-                self._changed.wait(min(left, _BACKOFF * random.uniform(0.05, 0.5)))  # noqa: S311 - jitter
+                self._changed.wait(min(left, _BACKOFF * machine.jitter(0.05, 0.5)))
         missing = "; start one with `hubnet hub`, or set HUBNET_HUBS"
         if self._registry.strangers:
             missing = (

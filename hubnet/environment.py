@@ -263,22 +263,41 @@ def configure(**wishes: object) -> None:
     Raises:
         ConfigError: no such setting, a bad value, or hubnet has read its settings already.
     """
+    texts = _checked("configure", wishes)
+    if _settings is not None and wishes:
+        raise ConfigError("configure() comes too late: this process is a peer already; call it before the first use")
+    _wishes.update(texts)
+
+
+def made(door: str, **wishes: object) -> Settings:
+    """Settings for another peer than this process's one, by the same rules; the environment has no say.
+
+    Args:
+        door: the function that was given them, for errors.
+        wishes: as for ``configure``.
+
+    Raises:
+        ConfigError: no such setting, or a bad value.
+    """
+    return load({}, _checked(door, wishes))[0]
+
+
+def _checked(door: str, wishes: Mapping[str, object]) -> dict[str, str]:
+    """Wishes as their variables would have them."""
     texts: dict[str, str] = {}
     for field, wish in wishes.items():
         if field not in _VARIABLES:
-            raise ConfigError(f"configure() has no setting {field!r:.100}; there are: {', '.join(_VARIABLES)}")
+            raise ConfigError(f"{door}() has no setting {field!r:.100}; there are: {', '.join(_VARIABLES)}")
         text = _as_text(field, wish)
         if text is None:
             came = "(hidden)" if field in SECRET_FIELDS or field == "redis_url" else _short(wish)
             raise ConfigError(
-                f"configure({field}=…): {type(wish).__name__:.80} {came} is not allowed for {variable(field)}; allowed: "
+                f"{door}({field}=…): {type(wish).__name__:.80} {came} is not allowed for {variable(field)}; allowed: "
                 f"{_KINDS[type(Settings._field_defaults[field])]}"
             )
-        _parse(field, text, f"configure({field}=…)")
+        _parse(field, text, f"{door}({field}=…)")
         texts[field] = text
-    if _settings is not None and wishes:
-        raise ConfigError("configure() comes too late: this process is a peer already; call it before the first use")
-    _wishes.update(texts)
+    return texts
 
 
 def _as_text(field: str, wish: object) -> str | None:

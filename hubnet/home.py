@@ -6,7 +6,6 @@ It keeps one link to that hub, renews over it, and moves to the next hub of its 
 from __future__ import annotations
 
 import logging
-import random
 import select
 import threading
 import time
@@ -107,7 +106,7 @@ class Home:
                 _log.exception("staying registered failed")
             if not self._stopping:
                 self._counters.add("home.retries")
-                self._pause(_BACKOFF * random.uniform(0.1, 1.0))  # noqa: S311 - jitter, no secret
+                self._pause(_BACKOFF * machine.jitter(0.1, 1.0))
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next try; only leaving cuts it short."""

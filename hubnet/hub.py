@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -245,7 +244,7 @@ class Hub:
                 self._renew(last, own=own or everyone, everyone=everyone)
                 renewed = now if own else renewed
                 if now - swept >= self._lease / membership.RENEWALS_PER_LEASE:
-                    swept = now + random.uniform(0, self._tick)  # noqa: S311 - hubs should not sweep in step
+                    swept = now + machine.jitter(0, self._tick)  # hubs should not sweep in step
                     snapshot = self._registry.snapshot()
                     self._note_lonely_loopback(snapshot)
                     self._watch.sweep(snapshot)

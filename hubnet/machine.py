@@ -7,6 +7,7 @@ sockets), keepalive, TCP_INFO, and the source address of a route.
 from __future__ import annotations
 
 import os
+import random
 import re
 import socket
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 from hubnet.core.calls import Transmission
 
+_jitter = random.Random()  # noqa: S311 - no secret
 _TIMEVAL = Struct("@ll")
 _TCP_RTO_MAX_MS = 44  # not yet named by Python
 
@@ -57,6 +59,11 @@ class Nudge:
     def abandon(self) -> None:
         """In a forked child: close our copy; the lock may be held by a thread that is not here."""
         os.close(self.fileno)
+
+
+def jitter(least: float, most: float) -> float:
+    """A random number between two; from a generator of our own, since the application may have seeded the common one."""
+    return _jitter.uniform(least, most)
 
 
 def boot_id() -> str:

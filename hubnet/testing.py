@@ -23,12 +23,12 @@ from types import TracebackType
 from typing import Any
 
 import hubnet
-from hubnet import defaults
+from hubnet import defaults, environment
 from hubnet import peer as _peers
 from hubnet.core.connections import Connection
 from hubnet.core.keys import new_token
 from hubnet.core.register import Store
-from hubnet.environment import Settings
+from hubnet.environment import Settings, host_and_port
 from hubnet.errors import NoHub
 from hubnet.links.context import NO_CALL, here
 from hubnet.memory.broker import HOST as _BROKER
@@ -62,6 +62,8 @@ class _MemoryWorld:
 
     def listen(self, settings: Settings, broker: Any) -> tuple[Listener, str, int]:
         listener = self._server.network.listen(self._node, self._host)
+        if settings.advertise:
+            return listener, *host_and_port(settings.advertise, default_port=listener.port)
         return listener, listener.host, listener.port
 
     def open(self, host: str, port: int, deadline: float) -> End:
@@ -161,13 +163,9 @@ class LocalNet:
     """
 
     def __init__(self, *, hubs: int = 1, **settings: Any) -> None:
-        self._settings = {
-            "secret": new_token(os.urandom(32)),
-            "namespace": "memory",
-            "lease": 1.0,
-            "timeout": 5.0,
-            **settings,
-        }
+        usual = {"secret": new_token(os.urandom(32)), "namespace": "memory", "lease": 1.0, "timeout": 5.0}
+        self._settings = {**usual, **settings}
+        environment.made("LocalNet", **self._settings)
         self._network = Network()
         self._server = Server(self._network)
         self._peers: list[LocalPeer] = []
@@ -182,7 +180,7 @@ class LocalNet:
         try:
             for _ in range(self._first_hubs):
                 self.hub()
-            self.me = self._make("me", _peers.process_peer().tables, host=None, is_hub=False, group="")
+            self.me = self._make("me", _peers.process_peer().tables, host=None)
             self._stand_in = _peers.stand_in(self.me._peer)
             self._stand_in.__enter__()
         except BaseException:
@@ -209,22 +207,25 @@ class LocalNet:
 
     # -- who is there ----------------------------------------------------------------------------------------------
 
-    def peer(self, *functions: Callable[..., Any], group: str = "", host: str | None = None) -> LocalPeer:
+    def peer(
+        self, *functions: Callable[..., Any], group: str = "", host: str | None = None, **settings: Any
+    ) -> LocalPeer:
         """A further peer, registered, that serves these functions.
 
         Args:
             functions: decorated with ``hubnet.connect`` (then under their tags) or plain.
             group: its group.
             host: the host that it is on; one of its own by default.
+            settings: its own, beside or instead of the net's.
 
         Raises:
             NoHub: no hub has registered it in time.
         """
-        return self._make("peer", None, *functions, host=host, is_hub=False, group=group)
+        return self._make("peer", None, *functions, host=host, group=group, **settings)
 
     def hub(self, host: str | None = None) -> LocalPeer:
         """A further hub."""
-        made = self._make("hub", None, host=host, is_hub=True, group="")
+        made = self._make("hub", None, host=host, is_hub=True)
         self.hubs.append(made)
         return made
 
@@ -234,13 +235,12 @@ class LocalNet:
         tables: Tables | None,
         *functions: Callable[..., Any],
         host: str | None,
-        is_hub: bool,
-        group: str,
+        **settings: Any,
     ) -> LocalPeer:
         name = kind if kind == "me" else f"{kind}-{next(self._numbers)}"
-        settings = Settings(group=group, is_hub=is_hub, **self._settings)
+        told = environment.made("LocalNet", **{**self._settings, **settings})
         world = _MemoryWorld(self._server, name, host or name)
-        peer = _peers._Peer(tables or _furnished(), settings, world)
+        peer = _peers._Peer(tables or _furnished(), told, world)
         made = LocalPeer(name, peer)
         for function in functions:
             _serve(made, function)
@@ -291,8 +291,9 @@ class LocalNet:
     def kill(self, peer: LocalPeer) -> None:
         """As SIGKILL: no goodbye, its links are reset, its address refuses."""
         self._network.kill(peer.name)
-        self._peers.remove(peer)
-        peer._peer.stop(grace=0.0)
+        if peer in self._peers:
+            self._peers.remove(peer)
+            peer._peer.stop(grace=0.0)
 
     def _cables(self, one: LocalPeer | Broker, other: LocalPeer | Broker | None) -> Iterator[tuple[str, str]]:
         others: list[LocalPeer | Broker] = [other] if other is not None else [*self._peers, self.broker]

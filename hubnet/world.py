@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 from typing import Any, Protocol
 
-from hubnet import machine
-from hubnet.broker import Broker, look_up
+from hubnet import broker, machine
+from hubnet.broker import Broker
 from hubnet.core.channels import Names
 from hubnet.core.register import Store
 from hubnet.environment import Settings
@@ -49,16 +49,11 @@ class RealWorld:
     def prepare(self, settings: Settings) -> None:
         import encodings.idna  # by every look-up of a name
 
-        import hiredis
-
-        _ = encodings.idna, hiredis
-        if settings.is_hub:
-            import redis
-
-            _ = redis
+        _ = encodings.idna
+        broker.import_the_rest(hub=settings.is_hub)
 
     def look_up(self, settings: Settings) -> None:
-        look_up(settings)
+        broker.look_up(settings)
 
     def broker(self, settings: Settings) -> Broker:
         return Broker(settings)

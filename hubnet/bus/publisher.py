@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import select
 import socket
 import threading
@@ -128,7 +127,7 @@ class Publisher:
                 self._trouble = str(error)
                 self._counters.add("events.interruptions")
                 self._disconnect()
-                self._wake.acquire(timeout=_BACKOFF * random.uniform(0.1, 1.0))  # noqa: S311 - jitter, no secret
+                self._wake.acquire(timeout=_BACKOFF * machine.jitter(0.1, 1.0))
             except Exception:
                 _log.exception("publishing failed")
                 self._disconnect()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import select
 import threading
 import time
@@ -146,7 +145,7 @@ class Subscriber:
             except Exception:
                 _log.exception("subscribing failed")
             self._disconnect()
-            self._stop.wait(_BACKOFF * random.uniform(0.1, 1.0))  # noqa: S311 - jitter, no secret
+            self._stop.wait(_BACKOFF * machine.jitter(0.1, 1.0))
 
     def _connect(self, *, again: bool) -> None:
         import hiredis

@@ -8,6 +8,8 @@ ever given bytes whose sender has not proved the secret.
 
 from __future__ import annotations
 
+import functools
+import io
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -62,15 +64,40 @@ def _names_main(data: bytes) -> bool:
 
 
 def _encode_by_value(value: Any, first: Exception | None) -> tuple[bytes, list[memoryview]]:
-    import cloudpickle
-
     buffers: list[pickle.PickleBuffer] = []
     try:
-        data = cloudpickle.dumps(value, 5, buffer_callback=buffers.append)
+        data = _dumps_by_value(value, buffers.append)
         return data, [buffer.raw() for buffer in buffers]
     except Exception as error:
         reason = first or error
         raise EncodeError(f"{_kind(value)} cannot be pickled ({_why(reason)})") from error
+
+
+def _dumps_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+    file = io.BytesIO()
+    _by_value_pickler()(file, 5, buffer_callback).dump(value)
+    return file.getvalue()
+
+
+@functools.cache
+def _by_value_pickler() -> Any:
+    """cloudpickle's, less two of its ways: it sends the text of an open file for the file, and bytes for a memoryview."""
+    import cloudpickle
+
+    class ByValue(cloudpickle.CloudPickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, io.TextIOWrapper):
+                raise TypeError("cannot pickle an open file")
+            if type(obj) is memoryview:
+                return view_of, (obj.tobytes(), obj.format, obj.shape)
+            return super().reducer_override(obj)
+
+    return ByValue
+
+
+def view_of(data: bytes, format_: str, shape: Sequence[int]) -> memoryview:
+    """A memoryview as it was on the other side."""
+    return memoryview(data).cast(format_, shape) if 0 not in shape else memoryview(data)  # type: ignore[call-overload]
 
 
 def _why(reason: Exception) -> str:
@@ -98,9 +125,7 @@ def in_one_piece(value: Any) -> bytes:
             return data
     except Exception:  # as in encode(): by value then, which has just worked
         pass
-    import cloudpickle
-
-    return bytes(cloudpickle.dumps(value, 5))
+    return _dumps_by_value(value)
 
 
 def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, list[memoryview]]:
@@ -110,8 +135,12 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[byt
         EncodeError: naming the argument that cannot travel.
     """
     if any(map(_is_apart, args)) or any(map(_is_apart, kwargs.values())):
-        args = tuple(_Apart(value) if _is_apart(value) else value for value in args)
-        kwargs = {name: _Apart(value) if _is_apart(value) else value for name, value in kwargs.items()}
+        made: dict[int, _Apart] = {}  # one for each value: what is the same stays the same over there
+        args = tuple(made.setdefault(id(value), _Apart(value)) if _is_apart(value) else value for value in args)
+        kwargs = {
+            name: made.setdefault(id(value), _Apart(value)) if _is_apart(value) else value
+            for name, value in kwargs.items()
+        }
     try:
         return encode((args, kwargs))
     except EncodeError as error:
@@ -144,9 +173,9 @@ def cannot_rebuild(error: Exception) -> str:
 def travels(value: Any) -> bytes | None:
     """The pickle of a value that survives a round trip here, or None."""
     try:
-        data, buffers = encode(value)
-        pickle.loads(data, buffers=buffers)
-        return data if not buffers else None
+        data = in_one_piece(value)
+        pickle.loads(data)
+        return data
     except Exception:
         return None
 

@@ -25,7 +25,8 @@ def hub(shared: Net) -> Actor:
 
 def exported_from(module: str) -> set[str]:
     """What users get of a module: names at the top level that are defined there."""
-    return {name for name in hubnet.__all__ if getattr(getattr(hubnet, name), "__module__", "") == module}
+    names = vars(hubnet)  # the constants are not there: asking for HOST_IP starts a peer
+    return {name for name in hubnet.__all__ if getattr(names.get(name), "__module__", "") == module}
 
 
 @sentence("Contains the general network interactions for net.")

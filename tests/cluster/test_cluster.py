@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,6 +157,67 @@ def test_a_call_to_a_machine_that_vanishes_ends(cluster: Cluster, what: str) -> 
     cluster.connect("east", victim, before)
     assert calling.returncode == 0
     assert said.split()[:2] == ["PeerLost", "NO" if what == "stuck" else "MAYBE"], said
+
+
+class Script:
+    """One of the examples, running in a container for a minute at most."""
+
+    def __init__(self, cluster: Cluster, where: str, folder: str, *argv: str, **env: str) -> None:
+        container = cluster.container(where)
+        source = Path(__file__).parents[2] / "examples" / folder
+        subprocess.run(["docker", "cp", f"{source}/.", f"{container}:/tmp/{folder}"], check=True, capture_output=True)
+        settings = [word for name, value in env.items() for word in ("-e", f"{name}={value}")]
+        command = ["docker", "exec", *settings, "-w", f"/tmp/{folder}", container, "timeout", "60", *argv]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def ended(self) -> list[str]:
+        """What it printed, once it has ended well."""
+        said, _ = self._process.communicate(timeout=90)
+        assert self._process.returncode == 0, said
+        return said.splitlines()
+
+    def heard(self, lines: int) -> list[str]:
+        """Its first lines."""
+        assert self._process.stdout is not None
+        return [self._process.stdout.readline().strip() for _ in range(lines)]
+
+    def leave(self) -> None:
+        """Stop reading; what runs over there ends by itself."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def test_the_example_of_a_simple_connection_runs_between_hosts(cluster: Cluster) -> None:
+    one, other = cluster.containers("worker-east")
+    server = Script(cluster, one, "simple_connection", "python", "server.py", HUBNET_GROUP="servers", HUBNET_PORT="0")
+    there, here = Script(cluster, other, "simple_connection", "python", "client.py", HUBNET_PORT="0").ended()
+    assert there.startswith(f"there: you are {cluster.hostname(one)}, process ")
+    assert here.startswith(f"here: I am {cluster.hostname(other)}, process ")
+    server.leave()
+
+
+def test_the_example_of_a_simple_subscription_runs_between_networks(cluster: Cluster) -> None:
+    settings = {"HUBNET_GROUP": "cellar", "HUBNET_PORT": "0", "EVERY": "0.1"}
+    publisher = Script(cluster, "worker-west", "simple_subscription", "python", "publisher.py", **settings)
+    words = ["python", "subscriber.py", "cellar"]
+    listener = Script(cluster, "worker-east", "simple_subscription", *words, HUBNET_PORT="0")
+    assert all(line.startswith("cellar ") for line in listener.heard(3))
+    listener.leave()
+    publisher.leave()
+
+
+def test_the_example_of_two_versions_runs_between_hosts_in_both_directions(cluster: Cluster) -> None:
+    folder, running = "tagged_connection", []
+    hosts = cluster.containers("worker-east")
+    for host, version, module in zip(hosts, ("version1", "version2"), ("app.pictures", "app.images"), strict=True):
+        env = {"PYTHONPATH": f"/tmp/{folder}/{version}", "HUBNET_GROUP": version, "HUBNET_PORT": "0"}
+        running.append(Script(cluster, host, folder, "hubnet", "worker", module, **env))
+    for host, version, other in zip(hosts, "12", "21", strict=True):
+        env = {"PYTHONPATH": f"/tmp/{folder}/version{version}", "HUBNET_PORT": "0"}
+        asked = Script(cluster, host, folder, "python", "ask.py", version, **env)
+        assert asked.ended() == [f"version {other} made sunset.exr at 32"]
+    for script in running:
+        script.leave()
 
 
 def test_redis_restarts_and_the_register_is_whole_again(cluster: Cluster) -> None:

@@ -273,3 +273,16 @@ def test_the_process_has_its_own_peer_again_afterwards() -> None:
     with LocalNet() as net:
         assert hubnet.Peer().id == net.me.id
     assert hubnet.peer.process_peer() is before  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"leese": 1}, "LocalNet() has no setting 'leese'"),
+        ({"lease": "soon"}, "LocalNet(lease=…): 'soon' is not allowed"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(settings: dict, words: str) -> None:
+    with pytest.raises(hubnet.ConfigError) as caught:
+        LocalNet(**settings)
+    assert words in str(caught.value)
