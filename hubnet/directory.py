@@ -171,10 +171,12 @@ class Directory:
             return self._ask_ourselves(self._hub.resolve if tag == RESOLVE else self._hub.list, args, deadline)
         failure: Exception | None = None
         question = Connection(tag, _asked_there, idempotent=True)
-        fresh = False
+        fresh = known = False
         while True:
             try:
-                for hub in self.hubs_in_order(deadline, fresh=fresh):
+                hubs = self.hubs_in_order(deadline, fresh=fresh)
+                known = True
+                for hub in hubs:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         break
@@ -187,7 +189,8 @@ class Directory:
                             raise error.__cause__ from None
                         failure = error
             except (BrokerUnavailable, CallError, AuthenticationError, ProtocolError) as error:
-                failure = error
+                if not known or time.monotonic() < deadline:  # a look that the deadline cut short is no news
+                    failure = error
             left = deadline - time.monotonic()
             if left <= 0:
                 break

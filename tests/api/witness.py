@@ -6,6 +6,7 @@ import base64
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.waiting import eventually
@@ -64,11 +65,18 @@ def parameters(function: Callable[..., Any]) -> str:
     return str(signature.replace(parameters=shown, return_annotation=inspect.Signature.empty))
 
 
+def _rests(pid: int) -> bool:
+    """Whether each thread of a process has stopped."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] in "Tt" for thread in threads)
+
+
 @contextmanager
 def stopped(*actors: Actor) -> Iterator[None]:
     """Nobody can ask these for anything."""
     for one in actors:
         one.signal(SIGSTOP)
+    eventually(lambda: all(_rests(one.pid) for one in actors))  # a busy machine takes its time
     try:
         yield
     finally:

@@ -160,15 +160,20 @@ def test_a_call_to_a_machine_that_vanishes_ends(cluster: Cluster, what: str) -> 
 
 
 class Script:
-    """One of the examples, running in a container for a minute at most."""
+    """One of the examples, running in a container: to its own end, or until it is told to leave."""
 
-    def __init__(self, cluster: Cluster, where: str, folder: str, *argv: str, **env: str) -> None:
+    _UNTIL_TOLD = '"$@" & { cat >/dev/null; kill $!; } ; wait $!'
+
+    def __init__(self, cluster: Cluster, where: str, folder: str, *argv: str, stays: bool = True, **env: str) -> None:
         container = cluster.container(where)
         source = Path(__file__).parents[2] / "examples" / folder
         subprocess.run(["docker", "cp", f"{source}/.", f"{container}:/tmp/{folder}"], check=True, capture_output=True)
         settings = [word for name, value in env.items() for word in ("-e", f"{name}={value}")]
-        command = ["docker", "exec", *settings, "-w", f"/tmp/{folder}", container, "timeout", "60", *argv]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        words = ["sh", "-c", self._UNTIL_TOLD, "sh", *argv] if stays else list(argv)
+        self._process = subprocess.Popen(
+            ["docker", "exec", "-i", *settings, "-w", f"/tmp/{folder}", container, *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
 
     def ended(self) -> list[str]:
         """What it printed, once it has ended well."""
@@ -182,15 +187,16 @@ class Script:
         return [self._process.stdout.readline().strip() for _ in range(lines)]
 
     def leave(self) -> None:
-        """Stop reading; what runs over there ends by itself."""
-        self._process.kill()
-        self._process.communicate()
+        """End it over there as well: its record must not stay for the next test."""
+        self._process.communicate(timeout=60)
 
 
 def test_the_example_of_a_simple_connection_runs_between_hosts(cluster: Cluster) -> None:
     one, other = cluster.containers("worker-east")
     server = Script(cluster, one, "simple_connection", "python", "server.py", HUBNET_GROUP="servers", HUBNET_PORT="0")
-    there, here = Script(cluster, other, "simple_connection", "python", "client.py", HUBNET_PORT="0").ended()
+    there, here = Script(
+        cluster, other, "simple_connection", "python", "client.py", stays=False, HUBNET_PORT="0"
+    ).ended()
     assert there.startswith(f"there: you are {cluster.hostname(one)}, process ")
     assert here.startswith(f"here: I am {cluster.hostname(other)}, process ")
     server.leave()
@@ -214,7 +220,7 @@ def test_the_example_of_two_versions_runs_between_hosts_in_both_directions(clust
         running.append(Script(cluster, host, folder, "hubnet", "worker", module, **env))
     for host, version, other in zip(hosts, "12", "21", strict=True):
         env = {"PYTHONPATH": f"/tmp/{folder}/version{version}", "HUBNET_PORT": "0"}
-        asked = Script(cluster, host, folder, "python", "ask.py", version, **env)
+        asked = Script(cluster, host, folder, "python", "ask.py", version, stays=False, **env)
         assert asked.ended() == [f"version {other} made sunset.exr at 32"]
     for script in running:
         script.leave()
