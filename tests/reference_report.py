@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
+import pytest
+
 from tests import examples
 from tests.sentences import DOCUMENT, EXAMPLE, Claim, Item, claims_of, items
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "tests" / "api").glob("test_reference_*.py"))
 PASSED, MISSING = "passed", "no result"
+_RAN_TO_THE_END = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 _WORST_FIRST = ("failed", "error", "xfailed", "skipped", MISSING, PASSED)
 
 
@@ -114,8 +117,8 @@ def run(
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *options, *map(str, tests)]
         env = {**os.environ, "PYTHONPATH": str(root)}
         done = subprocess.run(command, cwd=root, env=env, stdout=output or sys.stderr, check=False)
-        if not report.exists():
-            sys.exit(f"pytest ended with {done.returncode} and left no report")
+        if done.returncode not in _RAN_TO_THE_END:
+            sys.exit(f"pytest was interrupted, or could not begin: exit code {done.returncode}")
         return results(report)
 
 
