@@ -687,6 +687,7 @@ SUBSCRIBE = (
         "                subscription.put(envelope, skip)\n                break\n",
         (
             "subscribe: net.subscribe.subscribe(event…",
+            "subscribe: Subscribe to an event on another peer or set of peers.",
             "subscribe: When the peer triggers an event using net.event…",
             "subscribe: By default, this will subscribe to all peers.",
             "subscribe: Subscribe to “some_event” on all peers.",
