@@ -34,7 +34,7 @@ def hub(group: str | None) -> None:
     Without HUBNET_REDIS_URL the first hub of this machine and user runs an embedded Redis server. Ends on SIGTERM or
     Ctrl-C.
     """
-    _end_on_sigterm()
+    _end_on(signal.SIGTERM)
     serve_only(group=group)
     if "HUBNET_IS_HUB" not in os.environ:
         hubnet.configure(is_hub=True)
@@ -60,7 +60,7 @@ def worker(modules: tuple[str, ...], group: str | None, main_thread: bool) -> No
     MODULE is a dotted name or a path to a .py file. The current directory, and that of such a file, is where imports
     are looked for first. Ends on SIGTERM or Ctrl-C.
     """
-    _end_on_sigterm()
+    _end_on(signal.SIGTERM)
     serve_only(group=group)
     sys.path.insert(0, str(Path.cwd()))
     for module in modules:
@@ -72,13 +72,13 @@ def worker(modules: tuple[str, ...], group: str | None, main_thread: bool) -> No
     hubnet.serve(main_thread=main_thread)
 
 
-def _end_on_sigterm() -> None:
+def _end_on(number: signal.Signals) -> None:
     """Until ``serve`` looks after it: an orderly end, which withdraws what stands already."""
 
     def end(*_: object) -> NoReturn:
         raise SystemExit(0)
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(number, end)
 
 
 def _wait_until_listening() -> None:
@@ -92,6 +92,7 @@ def _wait_until_listening() -> None:
 
 def _announce(role: str, rest: str) -> None:
     peer = hubnet.Peer()
+    _end_on(signal.SIGINT)  # whoever reads this line may press Ctrl-C before serve() is there
     text = f"hubnet {role}: listening on {peer.host}:{peer.port}, group {shown(peer.group)}; {rest}"
     print(text, flush=True)  # noqa: T201 - the one line that a user waits for
 
