@@ -107,10 +107,13 @@ class Parts:
         if self._listed:
             self.home.start()
 
-    def close(self, grace: float) -> bool:
-        """Drain, withdraw, close; whether all calls ended in time."""
+    def drain(self, grace: float) -> bool:
+        """Take no new calls, and wait for those that run; whether all ended in time."""
         self.broker.retire()
-        clean = self.serving.drain(time.monotonic() + grace)
+        return self.serving.drain(time.monotonic() + grace)
+
+    def close(self) -> None:
+        """Withdraw, and close everything."""
         for close in (
             self.home.leave, self.directory.close, self.publisher.close, self.subscriber.close, self.caller.close,
             self.serving.close, self.registry.close, self.broker.close,
@@ -119,7 +122,6 @@ class Parts:
                 close()
             except Exception:  # a defect of one part must not leave the others open
                 _log.exception("closing failed; the rest is closed all the same")
-        return clean
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the parent's sockets, say nothing."""

@@ -63,7 +63,8 @@ class _Peer:
         self.caller: Caller | None = None
         self.draining = False
         self.started = False
-        self._stopped = False
+        self._stopped = False  # asked to stop: nothing begins any more
+        self._closed = False  # what was running has ended, and all parts are closed
         self._settings = settings
         self._incarnation = os.urandom(16)
         self._since = time.time()
@@ -96,7 +97,7 @@ class _Peer:
             ConfigError: a setting is wrong, or this peer has been stopped.
             BrokerUnavailable: where Redis is cannot be known yet.
         """
-        if self._stopped:
+        if self._closed:
             raise ConfigError("this peer has been stopped; a new process makes a new one")
         if self._parts is None:
             self.start()
@@ -153,7 +154,8 @@ class _Peer:
             parts = rooms.Parts(self, self.settings, self._incarnation, self.world, listed=not _asks_only)
         with self._guard:
             if self._stopped:
-                parts.close(0.0)
+                parts.drain(0.0)
+                parts.close()
                 return
             while self._early:  # events that were triggered before, in their order
                 name, body = self._early.take()
@@ -171,13 +173,16 @@ class _Peer:
         with self._guard:
             if self._stopped:
                 return True
-            self._stopped, self.caller = True, None
             parts = self._parts
+            self._stopped, self._closed = True, parts is None
         if parts is None:
             return True
         self.draining = True
         parts.home.announce()
-        return parts.close(grace)
+        clean = parts.drain(grace)  # what runs may call, list and publish until it has ended
+        self._closed, self.caller = True, None
+        parts.close()
+        return clean
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the parent's sockets, say nothing."""
@@ -214,7 +219,7 @@ class _Peer:
 
     def announce(self) -> None:
         """Something in the record has changed."""
-        if self._parts is not None and not self._stopped:
+        if self._parts is not None and not self._closed:
             self._parts.home.announce()
 
     # -- registrations ---------------------------------------------------------------------------------------------
@@ -420,7 +425,7 @@ class _Peer:
                 f"event {name!r}: {len(body)} bytes; at most {self.settings.event_limit} travel: send a reference, or call"
             )
         parts = self._parts
-        if parts is None or self._stopped:
+        if parts is None or self._closed:
             self._publish_early(name, body)
             return
         channel = self._channels.get(name)
@@ -438,7 +443,7 @@ class _Peer:
             if self._parts is None and not self._stopped:
                 self._early.keep(name, body, self.settings.outbox)
                 return
-        if self._stopped:
+        if self._closed:
             raise ConfigError(f"event {name!r} after this peer was stopped; a new process makes a new one")
         self.publish_event(name, body)
 

@@ -13,6 +13,9 @@ import pytest
 from tests.waiting import eventually, free_port
 
 from .conftest import SIGINT, SIGTERM, Actor, Net, Raised
+from .witness import live
+
+pytestmark = pytest.mark.processes
 
 SERVER = """
     import threading, time
@@ -64,6 +67,43 @@ def test_serve_drains_and_withdraws_on_a_signal(alone: Net, hub: Actor, number: 
     assert caught.value.kind in {"PeerUnreachable", "PeerBusy"}
     assert worker.leave() == 0
     assert "Traceback" not in worker.said
+
+
+def test_what_runs_may_call_list_and_publish_until_it_has_ended(alone: Net, hub: Actor) -> None:
+    hub.run(
+        """
+        heard = []
+        hubnet.subscribe("rendered")(heard.append)
+        @hubnet.connect("report")
+        def report(frame, peer_id): return "reported", frame
+        """
+    )
+    live(hub)
+    worker = alone.worker(
+        """
+        import threading
+        moment = threading.Event()
+        report = hubnet.connect("report")(lambda frame, peer_id: None)
+        rendered = hubnet.event("rendered")(lambda frame: ((frame,), {}))
+        @hubnet.connect("render")
+        def render(frame):
+            while hubnet.Peer().state != "draining":
+                moment.wait(0.01)
+            rendered(frame)
+            (boss,) = hubnet.peers(hubs_only=True, refresh=True)["peers"]
+            return report(frame, hubnet.Peer().id, peer=boss), hubnet.Peer().group
+        """,
+        HUBNET_GROUP="w",
+    )
+    worker.send("run", "hubnet.serve()")
+    caller = alone.actor("worker = hubnet.wait_for(1, 'w')[0]")
+    caller.send("ask", "worker.call('render', 7)")
+    eventually(lambda: hub.ask("hubnet.stats(peer=hubnet.peers('w')[0])['calls.running']"))
+    worker.signal(SIGTERM)
+    assert caller.answer() == (("reported", 7), "w")
+    worker.answer()
+    assert worker.leave() == 0
+    eventually(lambda: hub.ask("heard") == [7])
 
 
 def _running(alone: Net, worker: Actor) -> bool:
