@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 import types
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from hubnet import peer as peers
+from hubnet.core import main_file
 from hubnet.core.connections import Connection, path_tag
 from hubnet.core.flags import Flag
 from hubnet.core.identity import came, text, whole
@@ -136,15 +135,6 @@ def _names(function: Callable[..., Any], tag: str | None) -> tuple[str, tuple[st
         return tag, ()
     name = getattr(function, "__name__", type(function).__name__)
     module = getattr(function, "__module__", None) or "__main__"
-    if module == "__main__" and (file_module := main_module()):
+    if module == "__main__" and (file_module := main_file.module_name()):
         return path_tag(file_module, name), (path_tag("__main__", name),)
     return path_tag(module, name), ()
-
-
-def main_module() -> str | None:
-    """The module name of the file that runs as ``__main__``."""
-    main = sys.modules.get("__main__")
-    if spec := getattr(main, "__spec__", None):
-        return str(spec.name)
-    file = getattr(main, "__file__", None)
-    return os.path.splitext(os.path.basename(file))[0] if file else None  # noqa: PTH119, PTH122 - pathlib costs 10 ms

@@ -1,6 +1,6 @@
 """Values to bytes and back: the one room that knows pickle.
 
-Pickle protocol 5 first; cloudpickle where pickle fails or the pickle names ``__main__``, which means another file on the
+Pickle protocol 5 first; cloudpickle where pickle fails or the pickle names ``__main__``, which may mean another file on the
 other side. Large bytes, memoryviews and arrays go out of band: they are written from and received into memory of their
 own. A bytearray stays in the pickle: taken out, one that an argument refers to twice would arrive as two. Nothing here is
 ever given bytes whose sender has not proved the secret.
@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from hubnet.core import main_file
 from hubnet.errors import NO, DecodeError, EncodeError
 
 Buffer = bytes | bytearray | memoryview
@@ -26,13 +27,51 @@ _MAY_BE_APART = frozenset((bytes, memoryview))
 
 
 class _Apart:
-    """A large bytes object or memoryview on its way out of band."""
+    """A bytes object or memoryview on its way out of band."""
 
     def __init__(self, value: bytes | memoryview) -> None:
-        self._value = value
+        self.value = value
+        self.buffers: list[pickle.PickleBuffer] = []  # of each attempt to pickle it
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Callable[[Any], Any], tuple[pickle.PickleBuffer]]:
-        return (bytes if isinstance(self._value, bytes) else memoryview), (pickle.PickleBuffer(self._value),)
+        self.buffers.append(pickle.PickleBuffer(self.value))
+        return (bytes if isinstance(self.value, bytes) else memoryview), (self.buffers[-1],)
+
+    def let_go(self) -> None:
+        """The pickle is made, or has failed."""
+        if isinstance(self.value, memoryview):
+            for buffer in self.buffers:
+                buffer.release()
+
+
+class _Buffers:
+    """What a pickle leaves out: the large ones of its buffers.
+
+    No memoryview may stay held by a PickleBuffer: where the collector finds both, in the frames of an error say, CPython
+    before 3.11.9 and 3.12.3 crashes. So one that is an argument travels as itself, and is let go at the end.
+    """
+
+    def __init__(self, apart: Iterable[_Apart]) -> None:
+        self._apart = apart
+        self._taken: list[pickle.PickleBuffer] = []
+
+    def take(self, buffer: pickle.PickleBuffer) -> bool:
+        """As pickle's buffer_callback: whether this one is small, and stays in the pickle."""
+        with memoryview(buffer) as view:
+            small = view.nbytes < LARGE
+        if not small:
+            self._taken.append(buffer)
+        return small
+
+    def memory(self) -> list[memoryview]:
+        """Of those that were taken, in their order."""
+        if not self._taken:
+            return []
+        own: dict[int, memoryview] = {}
+        for one in self._apart:
+            if isinstance(one.value, memoryview):
+                own |= dict.fromkeys(map(id, one.buffers), one.value)
+        return [own.get(id(buffer)) or buffer.raw() for buffer in self._taken]
 
 
 def _is_apart(value: object) -> bool:
@@ -49,25 +88,31 @@ def encode(value: Any) -> tuple[bytes, list[memoryview]]:
     """
     if type(value) in _MAY_BE_APART and _is_apart(value):
         value = _Apart(value)
-    buffers: list[pickle.PickleBuffer] = []
+        return _encode(value, (value,))
+    return _encode(value, ())
+
+
+def _encode(value: Any, apart: Iterable[_Apart]) -> tuple[bytes, list[memoryview]]:
+    buffers = _Buffers(apart)
     try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers.append)
+        data = pickle.dumps(value, 5, buffer_callback=buffers.take)
     except Exception as error:
-        return _encode_by_value(value, error)
-    if _names_main(data):
-        return _encode_by_value(value, None)
-    return data, [buffer.raw() for buffer in buffers] if buffers else []
+        return _encode_by_value(value, apart, error)
+    else:
+        return _encode_by_value(value, apart, None) if _names_main(data) else (data, buffers.memory())
+    finally:
+        for one in apart:
+            one.let_go()
 
 
 def _names_main(data: bytes) -> bool:
     return data.find(_MAIN) >= 0  # `in` raises and forgets a TypeError first
 
 
-def _encode_by_value(value: Any, first: Exception | None) -> tuple[bytes, list[memoryview]]:
-    buffers: list[pickle.PickleBuffer] = []
+def _encode_by_value(value: Any, apart: Iterable[_Apart], first: Exception | None) -> tuple[bytes, list[memoryview]]:
+    buffers = _Buffers(apart)
     try:
-        data = _dumps_by_value(value, buffers.append)
-        return data, [buffer.raw() for buffer in buffers]
+        return _dumps_by_value(value, buffers.take), buffers.memory()
     except Exception as error:
         reason = first or error
         raise EncodeError(f"{_kind(value)} cannot be pickled ({_why(reason)})") from error
@@ -75,13 +120,17 @@ def _encode_by_value(value: Any, first: Exception | None) -> tuple[bytes, list[m
 
 def _dumps_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
     file = io.BytesIO()
-    _by_value_pickler()(file, 5, buffer_callback).dump(value)
+    _picklers()[0](file, 5, buffer_callback).dump(value)
     return file.getvalue()
 
 
 @functools.cache
-def _by_value_pickler() -> Any:
-    """cloudpickle's, less two of its ways: it sends the text of an open file for the file, and bytes for a memoryview."""
+def _picklers() -> tuple[Any, Any]:
+    """The one for values, and the one that it uses for classes of ``__main__``.
+
+    Both are cloudpickle's, less two of its ways: it sends the text of an open file for the file, and bytes for a memoryview.
+    A class of ``__main__`` is sent with its place in the file, and by value for those who run another one.
+    """
     import cloudpickle
 
     class ByValue(cloudpickle.CloudPickler):  # type: ignore[misc]
@@ -92,7 +141,20 @@ def _by_value_pickler() -> Any:
                 return view_of, (obj.tobytes(), obj.format, obj.shape)
             return super().reducer_override(obj)
 
-    return ByValue
+    class ByPlace(ByValue):
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, type) and (place := main_file.place_of(obj)):
+                file = io.BytesIO()
+                ByValue(file, 5).dump(obj)
+                return class_of_main, (place, file.getvalue())
+            return super().reducer_override(obj)
+
+    return ByPlace, ByValue
+
+
+def class_of_main(place: main_file.Place, by_value: bytes) -> Any:
+    """A class that ``__main__`` of the sender defines: our own, where this process runs the same file."""
+    return main_file.class_at(place) or pickle.loads(by_value)
 
 
 def view_of(data: bytes, format_: str, shape: Sequence[int]) -> memoryview:
@@ -117,8 +179,6 @@ def in_one_piece(value: Any) -> bytes:
     data, buffers = encode(value)
     if not buffers:
         return data
-    if _is_apart(value):
-        value = _Apart(value)
     try:
         data = pickle.dumps(value, 5)
         if not _names_main(data):
@@ -134,20 +194,20 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[byt
     Raises:
         EncodeError: naming the argument that cannot travel.
     """
+    made: dict[int, _Apart] = {}  # one for each value: what is the same stays the same over there
     if any(map(_is_apart, args)) or any(map(_is_apart, kwargs.values())):
-        made: dict[int, _Apart] = {}  # one for each value: what is the same stays the same over there
         args = tuple(made.setdefault(id(value), _Apart(value)) if _is_apart(value) else value for value in args)
         kwargs = {
             name: made.setdefault(id(value), _Apart(value)) if _is_apart(value) else value
             for name, value in kwargs.items()
         }
     try:
-        return encode((args, kwargs))
+        return _encode((args, kwargs), made.values())
     except EncodeError as error:
         named = [(f"argument {number}", value) for number, value in enumerate(args)]
         for name, value in [*named, *((f"argument {key!r}", value) for key, value in kwargs.items())]:
             try:
-                encode(value)
+                _encode(value, made.values())
             except EncodeError as culprit:
                 raise EncodeError(f"{name} cannot travel: {culprit}; send plain data, or a path to it") from error
         raise

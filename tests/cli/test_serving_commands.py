@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
+
+import pytest
 
 from tests.conftest import Net
 from tests.waiting import free_port
@@ -30,6 +34,26 @@ def test_a_hub_ends_in_order_when_asked_to(net: Net) -> None:
 
         assert hub.wait() == 0
         assert "Traceback" not in hub.err
+
+
+@pytest.mark.parametrize("command", [("hub",), ("worker", "tasks")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_being_stopped_as_soon_as_its_line_is_there_is_an_orderly_end(
+    net: Net, command: tuple[str, ...], number: int
+) -> None:
+    (net.folder / "tasks.py").write_text(TASKS)
+    if command[0] == "worker":
+        net.hub()
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-m", "hubnet", *command], env=net.env, cwd=net.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert "listening on" in process.stdout.readline()
+            process.send_signal(number)
+            _, said = process.communicate(timeout=20)
+        assert (process.returncode, said) == (0, "")
 
 
 def test_a_hub_that_may_not_be_one_says_so(net: Net) -> None:

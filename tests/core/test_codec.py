@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
+import textwrap
 from types import ModuleType
 
 import pytest
@@ -43,7 +45,7 @@ def test_arguments_come_back_equal(args, kwargs):
 
 def test_large_bytes_and_arrays_travel_beside_the_pickle_and_keep_their_type():
     array = numpy.arange(100_000, dtype="f4").reshape(100, 1000)
-    args = (b"a" * LARGE, array, memoryview(b"view"))
+    args = (b"a" * LARGE, array, memoryview(b"view" * LARGE))
     data, buffers = codec.encode_arguments(args, {"key": b"b" * LARGE})
     assert len(data) < 1000
     assert len(buffers) == 4
@@ -51,9 +53,42 @@ def test_large_bytes_and_arrays_travel_beside_the_pickle_and_keep_their_type():
     assert [type(value) for value in back] == [bytes, numpy.ndarray, memoryview]
     assert back[0] == args[0]
     assert (back[1] == array).all()
-    assert back[2] == b"view"
+    assert back[2] == b"view" * LARGE
     assert kwargs == {"key": b"b" * LARGE}
     assert type(kwargs["key"]) is bytes
+
+
+def test_small_arrays_and_memoryviews_stay_in_the_pickle():
+    args = (memoryview(b"view"), memoryview(bytearray(3)), *(numpy.full(3, number) for number in range(10_000)))
+    data, buffers = codec.encode_arguments(args, {})
+    assert buffers == []
+    (view, writable, *arrays), _ = codec.decode(data)
+    assert (bytes(view), view.readonly, writable.readonly) == (b"view", True, False)
+    assert [array.tolist() for array in arrays] == [[number] * 3 for number in range(10_000)]
+    assert all(array.flags.writeable for array in arrays)
+
+
+@pytest.mark.parametrize("values", ["view", "view, view[1:]", "view, threading.Lock()", "view[:9], Here()"])
+def test_the_collector_may_find_a_memoryview_that_was_an_argument(values):
+    code = f"""
+        import gc, threading
+        from hubnet.core import codec
+        class Here: pass
+        def keeps():
+            view = memoryview(bytearray({LARGE} * 3))
+            try:
+                made = codec.encode_arguments(({values},), {{"again": view}})
+            except Exception as error:
+                again = error  # it holds this frame, which holds it
+            kept = [view]
+            kept += [locals(), kept]
+        for _ in range(20):
+            keeps()
+            gc.collect()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_large_bytearray_that_is_referred_to_twice_arrives_as_one():
@@ -157,7 +192,7 @@ def test_what_cannot_be_rebuilt_is_a_decode_error_that_says_whether_it_ran(data,
 
 
 def test_missing_buffers_are_a_decode_error():
-    data, _ = codec.encode(numpy.zeros(10))
+    data, _ = codec.encode(numpy.zeros(LARGE))
     with pytest.raises(DecodeError):
         codec.decode(data)
 

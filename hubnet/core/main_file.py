@@ -1,0 +1,67 @@
+"""The file that runs as ``__main__``: what it is called as a module, and the classes that it defines.
+
+Pickle knows such a class as ``__main__``'s, which is another file in another process. Its place says which file: two processes
+that run the same one, to the letter, mean the same class; so does a module imported from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import linecache
+import sys
+from types import ModuleType
+from typing import Any
+
+Place = tuple[str, bytes, str]  # the file's module name, the digest of its text, the class's qualified name
+
+
+def module_name() -> str | None:
+    """The name by which others import it."""
+    main = sys.modules.get("__main__")
+    if spec := getattr(main, "__spec__", None):
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    base = str(file or "").replace("\\", "/").rpartition("/")[2]
+    return base.rpartition(".")[0] or base or None
+
+
+def place_of(class_: type) -> Place | None:
+    """Where ``__main__`` has this class, or None: it is no class of ``__main__``, or was made by a function."""
+    if class_.__module__ != "__main__":
+        return None
+    main, name = sys.modules.get("__main__"), module_name()
+    if main is None or name is None or _found(main, class_.__qualname__) is not class_:
+        return None
+    digest = _digest_of(main)
+    return (name, digest, class_.__qualname__) if digest else None
+
+
+def class_at(place: Place) -> Any:
+    """The class at a place of the file that runs here, or that was imported here; None: this process knows another text."""
+    name, digest, qualified_name = place
+    for module in (sys.modules.get("__main__"), sys.modules.get(name)):
+        if module is not None and _digest_of(module) == digest:
+            found = _found(module, qualified_name)
+            if isinstance(found, type):
+                return found
+    return None
+
+
+def _found(module: ModuleType, qualified_name: str) -> Any:
+    found: Any = module
+    for name in qualified_name.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _digest_of(module: ModuleType) -> bytes:
+    file = getattr(module, "__file__", None)
+    return _digest(file) if file else b""
+
+
+@functools.cache
+def _digest(file: str) -> bytes:
+    """Of the file's text as it is when first asked for; empty: there is none to read."""
+    text = "".join(linecache.getlines(file))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest() if text else b""
