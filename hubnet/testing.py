@@ -104,6 +104,20 @@ class LocalPeer:
         """Its counters, as ``hubnet.stats``."""
         return self._peer.stats()
 
+    def serve(self, *functions: Callable[..., Any]) -> None:
+        """Serve these functions: decorated with ``hubnet.connect`` (then under their tags, wherever that was) or plain."""
+        for function in functions:
+            connection = getattr(function, "connection", None)
+            if isinstance(connection, Connection):
+                own = Connection(  # runs are counted for each peer
+                    connection.tag, connection.function, idempotent=connection.idempotent, limit=connection.limit,
+                    aliases=connection.aliases,
+                )  # fmt: skip
+                self._peer.add_connection(own)
+            else:
+                with self:
+                    hubnet.connect(function)
+
     def connect(self, *args: Any, **kwargs: Any) -> Any:
         """As ``hubnet.connect``, on this peer."""
         with self:
@@ -154,7 +168,7 @@ class LocalNet:
     """A net in memory.
 
     Args:
-        hubs: how many it begins with.
+        hubs: how many it begins with; with none, nobody is registered until there is one.
         settings: of all its peers, as for ``hubnet.configure``: ``lease=1.0``, ``timeout=5.0``, ``thread_limit=4``.
 
     Attributes:
@@ -171,6 +185,7 @@ class LocalNet:
         self._peers: list[LocalPeer] = []
         self._numbers = itertools.count(1)
         self._first_hubs = hubs
+        self._imported = _peers.process_peer().tables  # what modules registered
         self._stand_in: Any = None
         self.hubs: list[LocalPeer] = []
         self.me: LocalPeer
@@ -180,7 +195,7 @@ class LocalNet:
         try:
             for _ in range(self._first_hubs):
                 self.hub()
-            self.me = self._make("me", _peers.process_peer().tables, host=None)
+            self.me = self._make("me", self._imported)
             self._stand_in = _peers.stand_in(self.me._peer)
             self._stand_in.__enter__()
         except BaseException:
@@ -210,7 +225,7 @@ class LocalNet:
     def peer(
         self, *functions: Callable[..., Any], group: str = "", host: str | None = None, **settings: Any
     ) -> LocalPeer:
-        """A further peer, registered, that serves these functions.
+        """A further peer that serves these functions; registered, unless the net has no hub so far.
 
         Args:
             functions: decorated with ``hubnet.connect`` (then under their tags) or plain.
@@ -223,35 +238,40 @@ class LocalNet:
         """
         return self._make("peer", None, *functions, host=host, group=group, **settings)
 
-    def hub(self, host: str | None = None) -> LocalPeer:
-        """A further hub."""
-        made = self._make("hub", None, host=host, is_hub=True)
+    def hub(self, *, group: str = "", host: str | None = None, **settings: Any) -> LocalPeer:
+        """A further hub; its group, host and settings as of a peer."""
+        made = self._make("hub", None, host=host, group=group, is_hub=True, **settings)
         self.hubs.append(made)
         return made
 
-    def _make(
-        self,
-        kind: str,
-        tables: Tables | None,
-        *functions: Callable[..., Any],
-        host: str | None,
-        **settings: Any,
-    ) -> LocalPeer:
+    def _make(self, kind: str, tables: Tables | None, *functions: Callable[..., Any], **settings: Any) -> LocalPeer:
+        made = self._add(kind, tables, **settings)
+        made.serve(*functions)
+        made._peer.start()
+        parts = made._peer.ready(time.monotonic() + _START_LIMIT)
+        made._peer.open_now()
+        made.id, made.host, made.group = parts.id, parts.host, parts.group
+        somebody_registers = self.hubs or made._peer.hub
+        if somebody_registers and not parts.home.registered.wait(_START_LIMIT):
+            raise NoHub(f"{made.name} was not registered in time: {parts.home.trouble or 'is there a hub?'}")
+        return made
+
+    def _add(self, kind: str, tables: Tables | None, *, host: str | None = None, **settings: Any) -> LocalPeer:
+        """A peer that nobody has started."""
         name = kind if kind == "me" else f"{kind}-{next(self._numbers)}"
         told = environment.made("LocalNet", **{**self._settings, **settings})
         world = _MemoryWorld(self._server, name, host or name)
-        peer = _peers._Peer(tables or _furnished(), told, world)
-        made = LocalPeer(name, peer)
-        for function in functions:
-            _serve(made, function)
+        made = LocalPeer(name, _peers._Peer(tables or self._furnished(), told, world))
         self._peers.append(made)
-        peer.start()
-        parts = peer.ready(time.monotonic() + _START_LIMIT)
-        peer.open_now()
-        made.id, made.host, made.group = parts.id, parts.host, parts.group
-        if not parts.home.registered.wait(_START_LIMIT):
-            raise NoHub(f"{name} was not registered in time: {parts.home.trouble or 'is there a hub?'}")
         return made
+
+    def _furnished(self) -> Tables:
+        """Tables with what every peer has, and the flags of the modules that were imported: all of them know these."""
+        tables = Tables()
+        defaults.furnish(tables)
+        for name, handler in self._imported.flags.items():
+            tables.flags.setdefault(name, handler)
+        return tables
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
@@ -287,6 +307,11 @@ class LocalNet:
     def pause(self, peer: LocalPeer) -> None:
         """As SIGSTOP: its kernel accepts and buffers, it reads and sends nothing. ``mend`` lets it go on."""
         self._network.stop(peer.name)
+
+    def stop(self, peer: LocalPeer) -> None:
+        """As SIGTERM: it finishes what it runs, says goodbye and is gone."""
+        self._peers.remove(peer)
+        peer._peer.stop()
 
     def kill(self, peer: LocalPeer) -> None:
         """As SIGKILL: no goodbye, its links are reset, its address refuses."""
@@ -326,23 +351,3 @@ class Broker:
     def lose(self, messages: int) -> None:
         """Hand the next messages to nobody."""
         self._server.lose(messages)
-
-
-def _furnished() -> Tables:
-    """Tables with what every peer has."""
-    tables = Tables()
-    defaults.furnish(tables)
-    return tables
-
-
-def _serve(peer: LocalPeer, function: Callable[..., Any]) -> None:
-    connection = getattr(function, "connection", None)
-    if isinstance(connection, Connection):
-        copy = Connection(
-            connection.tag, connection.function, idempotent=connection.idempotent, limit=connection.limit,
-            aliases=connection.aliases,
-        )  # fmt: skip
-        peer._peer.add_connection(copy)
-    else:
-        with peer:
-            hubnet.connect(function)

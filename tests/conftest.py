@@ -23,11 +23,22 @@ _BYTECODE = Path(tempfile.gettempdir()) / f"hubnet-test-bytecode-{os.getuid()}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where a broker with users takes its place, what is about the embedded broker is left out."""
-    if os.environ.get("HUBNET_TEST_BROKER") == "acl":
-        left_out = [item for item in items if item.get_closest_marker("embedded")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Leave out, on each kind of net, what it is not for.
+
+    Where a broker with users takes the embedded one's place, that is what is about the embedded one; on a net in memory it is
+    what needs processes.
+    """
+    with_users = os.environ.get("HUBNET_TEST_BROKER") == "acl"
+    left_out = [item for item in items if _is_not_for_its_net(item, with_users=with_users)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_not_for_its_net(item: pytest.Item, *, with_users: bool) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if "memory" in (parameters.get("shared"), parameters.get("alone")):
+        return with_users or any(item.get_closest_marker(name) for name in ("embedded", "processes"))
+    return with_users and item.get_closest_marker("embedded") is not None
 
 
 class Process:

@@ -80,6 +80,8 @@ class End:
             if self._is_broken():
                 raise BrokenPipeError(errno.EPIPE, "the other end has closed")
             sent = bytes(memoryview(data).cast("B")[: other.room - other._waiting])
+            if not sent:
+                return 0  # nothing was handed over: waiting there, it would be taken for the end
             other._inbox.append((time.monotonic() + self.medium.delay, sent))
             other._waiting += len(sent)
             other.look_again()

@@ -1,4 +1,6 @@
-"""Nets of real user processes: each process runs the code that a test sends it.
+"""Nets of real user processes, each of which runs the code that a test sends it, and nets in memory that are asked alike.
+
+A test is told to both, unless it is marked as one that needs processes.
 
 With HUBNET_TEST_BROKER=acl each net has a server with the two users of docker/users.acl.template, hubs come as one and
 everybody else as the other, and nothing may be in its ACL LOG at the end.
@@ -10,6 +12,7 @@ import os
 import pickle
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -43,17 +46,12 @@ class Raised(Exception):
 
 
 class Actor:
-    """A user's process."""
+    """A peer of a net, with code of its own: a user's process, or one that is like it for whoever asks."""
 
-    def __init__(self, folder: Path, env: dict[str, str], name: str) -> None:
-        self.log = folder / f"{name}.log"
-        self.name = name
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("actor.py"))], env=env, cwd=folder, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-            )  # fmt: skip
-        self.pid = self._process.pid
+    name: str
+    pid: int
+    _questions: int
+    _answers: int
 
     def run(self, code: str) -> Actor:
         """Have it run statements."""
@@ -69,9 +67,9 @@ class Actor:
     def send(self, kind: str, code: str) -> None:
         """Ask, without waiting for the answer."""
         body = pickle.dumps((kind, textwrap.dedent(code).strip()))
-        assert self._process.stdin is not None
-        self._process.stdin.write(struct.pack("<I", len(body)) + body)
-        self._process.stdin.flush()
+        data = struct.pack("<I", len(body)) + body
+        while data:
+            data = data[os.write(self._questions, data) :]
 
     def answer(self, timeout: float = LIMIT) -> Any:
         """The answer to what was sent."""
@@ -83,33 +81,76 @@ class Actor:
         return value
 
     def _read(self, size: int, deadline: float) -> bytes:
-        assert self._process.stdout is not None
         data = b""
         while len(data) < size:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
                 raise AssertionError(f"{self.name} hangs; its log:\n{self.said}")
-            more = os.read(self._process.stdout.fileno(), size - len(data))
-            assert more, f"{self.name} ended ({self._process.wait(5)}); its log:\n{self.said}"
+            more = os.read(self._answers, size - len(data))
+            assert more, f"{self.name} ended; its log:\n{self.said}"
             data += more
         return data
 
     @property
     def said(self) -> str:
         """Its log and prints so far."""
-        return self.log.read_text(errors="replace")
+        raise NotImplementedError
 
     def signal(self, number: int) -> None:
         """Send a signal."""
-        self._process.send_signal(number)
+        raise NotImplementedError
 
     def kill(self) -> None:
         """End it with SIGKILL."""
+        raise NotImplementedError
+
+    def leave(self, timeout: float = LIMIT) -> int:
+        """Let it end as a program ends; its exit code."""
+        raise NotImplementedError
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        raise NotImplementedError
+
+    @property
+    def rests(self) -> bool:
+        """Whether SIGSTOP has reached all of it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it, however."""
+        raise NotImplementedError
+
+
+class Process(Actor):
+    """A user's process."""
+
+    def __init__(self, folder: Path, env: dict[str, str], name: str, *options: str, **given: Any) -> None:
+        self.log = folder / f"{name}.log"
+        self.name = name
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("actor.py")), *options], env=env, cwd=folder, stderr=log,
+                start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **given,
+            )  # fmt: skip
+        self.pid = self._process.pid
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._questions, self._answers = self._process.stdin.fileno(), self._process.stdout.fileno()
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
         self._process.kill()
         self.close()
 
     def leave(self, timeout: float = LIMIT) -> int:
-        """Let it end as a program ends; its exit code."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         return self._process.wait(timeout)
@@ -120,11 +161,14 @@ class Actor:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
         return self._process.poll() is None
 
+    @property
+    def rests(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").iterdir()
+        return all((thread / "stat").read_text().rpartition(")")[2].split()[0] in "Tt" for thread in threads)
+
     def close(self) -> None:
-        """End it, however."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -150,11 +194,14 @@ class Net:
         """A process with ``import hubnet`` done and this code run."""
         if self.guarded and "HUBNET_REDIS_URL" not in env:
             env["HUBNET_REDIS_URL"] = self.guarded.url("hub" if env.get("HUBNET_IS_HUB") == "1" else "worker")
-        made = Actor(self.folder, {**self.env, **env}, f"actor-{len(self.actors)}")
+        made = self._made(f"actor-{len(self.actors)}", env)
         self.actors.append(made)
         if start:
             made.run("import hubnet\n" + textwrap.dedent(code))
         return made
+
+    def _made(self, name: str, env: dict[str, str]) -> Actor:
+        return Process(self.folder, {**self.env, **env}, name)
 
     def hub(self, code: str = "", **env: str) -> Actor:
         """A hub that answers."""
@@ -167,6 +214,11 @@ class Net:
         made = self.actor(code, **env)
         eventually(lambda: made.ask("hubnet.Peer().id and hubnet.stats()['registered']"))
         return made
+
+    def elsewhere(self, code: str = "", **env: str) -> Actor:
+        """A registered peer of another machine."""
+        on_it = "import hubnet.machine\nhubnet.machine.machine_id = lambda: 'another machine'\n"
+        return self.worker(on_it + textwrap.dedent(code), **env)
 
     def module(self, name: str, code: str) -> None:
         """Write a module that every process can import."""
@@ -183,18 +235,102 @@ class Net:
             assert denied == []
 
 
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[Net]:
+class InMemory(Actor):
+    """A peer of a net in memory."""
+
+    def __init__(self, net: NetInMemory, number: int, name: str, settings: dict[str, Any]) -> None:
+        self.name, self.pid = name, net.process.pid
+        self._net, self._number, self._here = net, number, True
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        self._questions = self._answers = ours.fileno()
+        with theirs:
+            net.tell("add", number, settings, theirs)
+
+    def run(self, code: str) -> Actor:
+        super().run(code)
+        return super().run("_serve_what_it_imported()")
+
+    @property
+    def said(self) -> str:
+        return self._net.process.said
+
+    def signal(self, number: int) -> None:
+        self._net.tell({SIGSTOP: "pause", SIGCONT: "resume"}[signal.Signals(number)], self._number)
+
+    def kill(self) -> None:
+        self.close()
+
+    def leave(self, timeout: float = LIMIT) -> int:
+        self._end("stop")
+        return 0
+
+    def close(self) -> None:
+        self._end("kill")
+
+    @property
+    def alive(self) -> bool:
+        return self._here
+
+    @property
+    def rests(self) -> bool:
+        return True  # told to pause, it paused
+
+    def _end(self, how: str) -> None:
+        if self._here:
+            self._here = False
+            self._net.tell(how, self._number)
+            self._socket.close()
+
+
+class NetInMemory(Net):
+    """A net of one process, in whose memory its peers meet; for tests it is like the other."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            number = theirs.fileno()
+            self.process = Process(folder, self.env, "net-in-memory", str(number), pass_fds=[number])
+
+    def tell(self, what: str, which: int, settings: dict[str, Any] | None = None, *sockets: socket.socket) -> None:
+        """Have its process do something, and wait until that is done."""
+        message = pickle.dumps((what, which, settings))
+        socket.send_fds(self._control, [message], [one.fileno() for one in sockets])
+        self._control.settimeout(LIMIT)
+        wrong = pickle.loads(self._control.recv(1 << 16))
+        assert wrong is None, f"{wrong}; the log:\n{self.process.said}"
+
+    def _made(self, name: str, env: dict[str, str]) -> Actor:
+        settings = {variable.removeprefix("HUBNET_").lower(): value for variable, value in env.items()}
+        return InMemory(self, len(self.actors), name, settings)
+
+    def elsewhere(self, code: str = "", **env: str) -> Actor:
+        return self.worker(code, **env, HUBNET_HOST="another-machine")
+
+    def close(self) -> None:
+        for one in self.actors:
+            one.close()
+        self._control.close()
+        print(f"--- {self.process.name}\n{self.process.said}")
+        self.process.close()
+
+
+NETS = {"processes": Net, "memory": NetInMemory}
+
+
+@pytest.fixture(params=NETS)
+def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Net]:
     """A net for this test alone."""
-    made = Net(tmp_path)
+    made = NETS[request.param](tmp_path)
     yield made
     made.close()
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+@pytest.fixture(scope="module", params=NETS)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
     """A net for the tests of one file; they do it no harm."""
-    made = Net(tmp_path_factory.mktemp("net"))
+    made = NETS[request.param](tmp_path_factory.mktemp("net"))
     yield made
     made.close()
 

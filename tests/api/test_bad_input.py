@@ -12,6 +12,8 @@ from tests.waiting import eventually, free_port
 
 from .conftest import Actor, Net, Raised
 
+pytestmark = pytest.mark.processes
+
 SECRET = "a passphrase that is long enough"
 
 

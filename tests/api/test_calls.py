@@ -290,6 +290,7 @@ def test_a_peer_may_name_itself(caller: Actor) -> None:
     assert caller.ask("whoami(peer=(hubnet.Peer().host, hubnet.Peer().port))") == me
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("host", ["localhost", "127.1"])
 def test_a_peer_may_name_itself_by_another_name_of_its_address(parts: tuple[Actor, Actor], host: str) -> None:
     for one in parts:
@@ -325,6 +326,7 @@ def test_calls_inside_calls(caller: Actor) -> None:
     assert caller.ask("relay(hubnet.Peer().id, peer=worker)") == caller.ask("hubnet.Peer().id")
 
 
+@pytest.mark.processes
 def test_a_limit_holds(caller: Actor) -> None:
     caller.run(
         """

@@ -285,6 +285,7 @@ def test_events_triggered_before_there_is_redis_are_kept_in_their_order(alone: N
     eventually(lambda: mouth.ask("hubnet.stats().get('events.published', 0)") == 100)
 
 
+@pytest.mark.processes
 def test_events_of_a_peer_that_has_not_started_are_bounded_in_number(alone: Net) -> None:
     mouth = alone.actor(NEWS, HUBNET_OUTBOX="1MiB,50", **NO_START)
     mouth.run("for number in range(200): tell(number)")
@@ -292,6 +293,7 @@ def test_events_of_a_peer_that_has_not_started_are_bounded_in_number(alone: Net)
     assert mouth.ask("hubnet.stats().get('events.unsent', 0)") == 0  # the others may go yet
 
 
+@pytest.mark.processes
 def test_events_of_a_peer_that_has_not_started_are_bounded_in_bytes(alone: Net) -> None:
     mouth = alone.actor(NEWS, HUBNET_OUTBOX="4MiB", **NO_START)
     mouth.run("tell(bytes(1_000_000))")
@@ -301,12 +303,14 @@ def test_events_of_a_peer_that_has_not_started_are_bounded_in_bytes(alone: Net) 
     assert mouth.ask(MEMORY) - before < 100  # MiB, of 300
 
 
+@pytest.mark.processes
 def test_an_event_larger_than_the_whole_outbox_is_dropped_and_counted(alone: Net) -> None:
     mouth = alone.actor(NEWS, HUBNET_OUTBOX="1KiB", **NO_START)
     mouth.run("tell(1); tell(bytes(5000)); tell(2)")
     assert mouth.ask("hubnet.stats()['events.dropped_outbox']") == 2
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("wrong", ["HUBNET_SECRET", "HUBNET_PORT"])
 def test_an_event_of_a_peer_that_cannot_start_is_logged_and_counted_and_never_raised(alone: Net, wrong: str) -> None:
     mouth = failed(alone, wrong)
@@ -317,6 +321,7 @@ def test_an_event_of_a_peer_that_cannot_start_is_logged_and_counted_and_never_ra
     assert mouth.leave() == 0
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("wrong", ["HUBNET_SECRET", "HUBNET_PORT"])
 def test_events_of_a_peer_that_cannot_start_are_not_kept(alone: Net, wrong: str) -> None:
     mouth = failed(alone, wrong)

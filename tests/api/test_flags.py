@@ -36,6 +36,7 @@ def parts(shared: Net) -> tuple[Actor, Actor, Actor]:
     return hub, worker, caller
 
 
+@pytest.mark.processes
 def test_the_callers_own_handler_runs_with_the_tag_and_who_answered(parts: tuple[Actor, Actor, Actor]) -> None:
     _, worker, caller = parts
     caller.run(
@@ -52,11 +53,13 @@ def test_the_callers_own_handler_runs_with_the_tag_and_who_answered(parts: tuple
     assert caller.ask("here") == [1]
 
 
+@pytest.mark.processes
 def test_a_local_call_runs_the_handler_as_well(parts: tuple[Actor, Actor, Actor]) -> None:
     worker = parts[1]
     assert worker.ask("ask()") == ("handled", "ask for a retry", worker.ask("hubnet.Peer().friendly_id"))
 
 
+@pytest.mark.processes
 def test_a_hub_that_answers_with_a_flag_says_who_it_is(shared: Net, parts: tuple[Actor, Actor, Actor]) -> None:
     hub = parts[0]
     fresh = shared.actor(f"from flags_app import *\nhub = {hub.ask('hubnet.Peer().id')!r}")
@@ -82,6 +85,7 @@ def test_a_flag_without_a_handler_here_is_an_unknown_flag_and_the_call_ran(parts
     assert (caught.value.kind, caught.value.ran) == ("UnknownFlag", "YES")
 
 
+@pytest.mark.processes
 def test_asking_for_a_flag_that_does_not_exist_lists_those_that_do(parts: tuple[Actor, Actor, Actor]) -> None:
     with pytest.raises(Raised, match=r"no flag 'NO SUCH'.*INVALID_CONNECTION, NULL.*RETRY") as caught:
         parts[2].ask("hubnet.Peer().get_flag('NO SUCH')")

@@ -221,6 +221,7 @@ def test_groups_with_odd_names_are_groups_like_any_other(shared: Net, asker: Act
         worker.close()
 
 
+@pytest.mark.processes
 def test_the_references_constants_are_there(asker: Actor) -> None:
     names = ("PORT_START", "PORT_RANGE", "GROUP", "IS_HUB", "HOST_IP", "THREAD_LIMIT", "DEV")
     assert asker.ask(f"tuple(getattr(hubnet, name) for name in {names})") == (

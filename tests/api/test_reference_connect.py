@@ -132,6 +132,7 @@ def test_a_function_made_by_another_is_tied_to_its_module_and_name_as_well(
     assert list(pair[1].ask("hubnet.connections()")) == [path_tag("factories.made")]
 
 
+@pytest.mark.processes
 @sentence(
     "This means the peers will only know which functions are compatible based on the namespace staying the same.",
 )
@@ -149,6 +150,7 @@ def test_the_peers_only_know_compatible_functions_by_the_namespace_staying_the_s
     assert caught.value.kind == "InvalidConnection"
 
 
+@pytest.mark.processes
 @sentence(
     "In the above example, PeerA could make a request to PeerB to execute “app.module.function”.",
 )
@@ -161,12 +163,14 @@ def test_peer_a_could_make_a_request_to_peer_b_to_execute_app_module_function(
     assert "'app.module.function'" in caught.value.text  # PeerB's answer to the request
 
 
+@pytest.mark.processes
 @sentence("But that function no longer exists as far as PeerB is concerned.")
 def test_that_function_no_longer_exists_as_far_as_peer_b_is_concerned(renamed: tuple[Actor, Actor, bytes]) -> None:
     _, peer_b, _ = renamed
     assert list(peer_b.ask("hubnet.connections()")) == [path_tag("app.module.function2")]
 
 
+@pytest.mark.processes
 @sentence(
     "The source code and functionality could be exactly the same, but the logical location is different and therefore "
     "will fail."
@@ -181,6 +185,7 @@ def test_the_source_code_could_be_the_same_but_the_logical_location_is_different
     assert (caught.value.kind, caught.value.ran) == ("InvalidConnection", "NO")
 
 
+@pytest.mark.processes
 @sentence(
     "In the above example, we have tagged function and function2 with the same tag, “MyTaggedFunction”.",
 )
@@ -191,6 +196,7 @@ def test_we_have_tagged_function_and_function2_with_the_same_tag(tagged: tuple[A
         }
 
 
+@pytest.mark.processes
 @sentence(
     "Now when PeerA requests to execute, it will request that PeerB executes “MyTaggedFunction” which is attached to the "
     "new renamed function."

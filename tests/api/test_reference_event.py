@@ -252,6 +252,7 @@ def bad_handle(value):
 """
 
 
+@pytest.mark.processes
 @differs(
     "For the purpose of protecting the event triggering peer from remote errors, all connection errors and remote runtime "
     "errors will be caught and logged."
@@ -298,6 +299,7 @@ def test_nothing_will_halt_the_running_application(alone: Net) -> None:
     assert mouth.ask("done") == [((number,), {}) for number in range(100)] * 3
 
 
+@pytest.mark.processes
 @differs("i.e. event -> remote peer errors -> event peer will log and ignore")
 def test_event_then_remote_peer_errors_then_the_remote_peer_logs_and_goes_on(peer: Made) -> None:
     bad, mouth = peer(RAISES), peer(PEER_B)

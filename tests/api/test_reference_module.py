@@ -34,6 +34,7 @@ def test_the_api_module_contains_the_general_network_interactions() -> None:
     assert {"peers", "peer_group", "wait_for", "serve"} <= exported_from("hubnet.api")
 
 
+@pytest.mark.processes
 @sentence("Console script for net.")
 def test_there_is_a_console_script(shared: Net, hub: Actor) -> None:
     (script,) = (one for one in metadata.entry_points(group="console_scripts") if one.name == "hubnet")

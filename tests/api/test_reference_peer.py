@@ -27,6 +27,7 @@ def test_peer_takes_anything(pair: tuple[Actor, Actor]) -> None:
     assert pair[0].ask("hubnet.Peer(1, two=3) is hubnet.Peer()")
 
 
+@pytest.mark.processes
 @sentence("Running Peer server for this instance of python.")
 def test_peer_is_the_running_peer_server_for_this_instance_of_python(pair: tuple[Actor, Actor]) -> None:
     """One in each process; it listens, and inside a connection it is the one that runs it."""

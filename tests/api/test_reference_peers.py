@@ -17,10 +17,6 @@ from .conftest import Actor, Net, Raised
 from .witness import id_of, live, stopped
 
 ASKER = "asker"
-ELSEWHERE = """
-import hubnet.machine
-hubnet.machine.machine_id = lambda: "another machine"  # as it is in another machine's process
-"""
 SERVES = """
 @hubnet.connect("whoami")
 def whoami(): return hubnet.Peer().id
@@ -38,7 +34,7 @@ def net(shared: Net) -> dict[str, Actor]:
         "one": shared.worker(SERVES, HUBNET_GROUP="group1"),
         "two": shared.worker(SERVES, HUBNET_GROUP="group2"),
         "none": shared.worker(SERVES),
-        "far": shared.worker(ELSEWHERE + SERVES, HUBNET_GROUP="far"),
+        "far": shared.elsewhere(SERVES, HUBNET_GROUP="far"),
     }
 
 
@@ -173,6 +169,7 @@ def test_the_initial_call_waits_for_the_first_hub_that_answers(alone: Net) -> No
     assert early.answer() == [id_of(hub)]
 
 
+@pytest.mark.processes
 @differs(
     "Under the hood, it is making a shell call to arp -a which will walk your network and find all hosts.",
 )

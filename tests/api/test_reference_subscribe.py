@@ -18,10 +18,6 @@ TELLS = """
 @hubnet.event("some_event")
 def tell(*args, **kwargs): return args, kwargs
 """
-ELSEWHERE = """
-import hubnet.machine
-hubnet.machine.machine_id = lambda: "another machine"  # as it is in another machine's process
-"""
 HANDLER = """
 @hubnet.subscribe("some_event", {filter})
 def your_function(subscription_args, subscription_kwarg=None):
@@ -37,7 +33,7 @@ def tellers(shared: Net) -> dict[str, Actor]:
         "one": shared.worker(TELLS, HUBNET_GROUP="group1"),
         "first": shared.worker(TELLS, HUBNET_GROUP="group1"),
         "two": shared.worker(TELLS, HUBNET_GROUP="group2"),
-        "far": shared.worker(ELSEWHERE + TELLS, HUBNET_GROUP="far"),
+        "far": shared.elsewhere(TELLS, HUBNET_GROUP="far"),
     }
 
 

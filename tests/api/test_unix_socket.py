@@ -11,6 +11,8 @@ from tests.waiting import eventually
 
 from .conftest import Net, Raised
 
+pytestmark = pytest.mark.processes
+
 WORK = """
     heard = []
     @hubnet.connect("add")

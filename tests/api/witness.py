@@ -6,7 +6,6 @@ import base64
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.waiting import eventually
@@ -27,10 +26,11 @@ def watching(*functions: str) -> str:
     """Code that notes the arguments of each call of these functions, on whatever thread: a list of dicts named ``ran``."""
     return f"""
 import sys, threading
-ran = []
+ran, _watched = [], {functions!r}
 def _note(frame, what, _):
-    if what == "call" and frame.f_code.co_name in {functions!r}:
-        ran.append(dict(frame.f_locals))
+    of = frame.f_globals if "_watched" in frame.f_globals else globals()  # in memory the profile sees all peers
+    if what == "call" and frame.f_code.co_name in of["_watched"]:
+        of["ran"].append(dict(frame.f_locals))
 threading.setprofile(_note)
 sys.setprofile(_note)
 """
@@ -65,18 +65,12 @@ def parameters(function: Callable[..., Any]) -> str:
     return str(signature.replace(parameters=shown, return_annotation=inspect.Signature.empty))
 
 
-def _rests(pid: int) -> bool:
-    """Whether each thread of a process has stopped."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] in "Tt" for thread in threads)
-
-
 @contextmanager
 def stopped(*actors: Actor) -> Iterator[None]:
     """Nobody can ask these for anything."""
     for one in actors:
         one.signal(SIGSTOP)
-    eventually(lambda: all(_rests(one.pid) for one in actors))  # a busy machine takes its time
+    eventually(lambda: all(one.rests for one in actors))  # a busy machine takes its time
     try:
         yield
     finally:

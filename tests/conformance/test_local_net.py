@@ -6,11 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import hubnet
+from hubnet.core.connections import path_tag
 from hubnet.testing import LocalNet
 from tests.waiting import eventually
 
@@ -21,6 +23,14 @@ def where(seconds: float = 0.0) -> tuple[str, bytes]:
     time.sleep(seconds)
     peer = hubnet.Peer()
     return peer.group, peer.id
+
+
+@hubnet.flag("LATER")
+def later(connection: str, foreign_peer_id: dict[str, object]) -> tuple[str, bytes]:
+    """Whose connection answered with it."""
+    return connection, hubnet.Peer().generate_id(
+        foreign_peer_id["port"], foreign_peer_id["host"], foreign_peer_id["group"]
+    )
 
 
 @pytest.fixture
@@ -49,6 +59,48 @@ def test_a_nested_call_is_the_peers_that_makes_it(net: LocalNet) -> None:
 
     remote = hubnet.connect("ask")(lambda peer_id: None)
     assert remote(other.id, peer=worker.id) == ("two", other.id)
+
+
+def test_peers_know_the_flags_that_imported_modules_registered(net: LocalNet) -> None:
+    answers = hubnet.connect("local.flagged")(lambda: hubnet.Peer().get_flag("LATER"))
+    worker = net.peer(answers)
+    assert answers(peer=worker.id) == ("local.flagged", worker.id)
+
+
+def test_a_peer_may_serve_more_functions_later_each_with_a_limit_of_its_own(net: LocalNet) -> None:
+    @hubnet.connect("local.limited", limit=1)
+    def limited(seconds: float) -> tuple[str, bytes]:
+        return where(seconds)
+
+    ones = [net.peer(group=group) for group in ("one", "two")]
+    for one in ones:
+        one.serve(limited, len)
+    with ThreadPoolExecutor() as pool:
+        assert sorted(pool.map(lambda one: limited(0.1, peer=one.id)[0], ones)) == ["one", "two"]
+    assert hubnet.peer_group("one")[0].call(path_tag("builtins", "len"), [1, 2]) == 2
+
+
+def test_a_stopped_peer_ends_what_it_runs_and_is_gone(net: LocalNet) -> None:
+    worker = net.peer(where, group="leaves")
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(where, 0.5, peer=worker.id)
+        eventually(lambda: worker.stats()["calls.running"])
+        net.stop(worker)
+        assert running.result(10)[0] == "leaves"
+    eventually(lambda: "leaves" not in hubnet.peers(refresh=True))
+    with pytest.raises(hubnet.PeerUnreachable):
+        where(peer=worker.id)
+
+
+def test_without_a_hub_nobody_is_registered_until_there_is_one() -> None:
+    with LocalNet(hubs=0, timeout=0.5) as net:
+        worker = net.peer(where)
+        assert not worker.registered
+        with pytest.raises(hubnet.NoHub):
+            hubnet.peers()
+        net.hub(group="keepers")
+        eventually(lambda: worker.registered)
+        assert [peer.group for peer in hubnet.peer_group("keepers")] == ["keepers"]
 
 
 def test_it_lists_as_a_real_one_does(net: LocalNet) -> None:
