@@ -44,7 +44,6 @@ __all__ = [
     "AuthenticationError", "BrokerUnavailable", "CallCancelled", "CallError", "CallTimeout", "ConfigError", "DecodeError",
     "EncodeError", "HubnetError", "InvalidConnection", "LocalProtocolError", "NoHub", "NoPeer", "NotAllowed", "PeerBusy",
     "PeerLost", "PeerUnreachable", "ProtocolError", "RemoteError", "RemoteProtocolError", "UnknownFlag",
-    "LOGGER", "PORT_START", "PORT_RANGE", "GROUP", "IS_HUB", "HOST_IP", "THREAD_LIMIT", "DEV",
     "__version__",
 ]  # fmt: skip
 

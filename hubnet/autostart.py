@@ -16,7 +16,7 @@ _COLLECTORS = frozenset({"pytest", "py.test", "unittest", "nose2", "doctest", "x
 def wanted() -> bool:
     """Whether the first registration may start a peer: not in children of multiprocessing, not under a test collector."""
     try:
-        if not environment.settings().autostart:
+        if not environment.so_far("autostart"):
             return False
     except ConfigError:
         return True  # starting tells what is wrong, in the log and at first use

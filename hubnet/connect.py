@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from hubnet import peer as peers
-from hubnet.core import main_file
-from hubnet.core.connections import Connection, path_tag
+from hubnet.core.connections import Connection, names_of
 from hubnet.core.flags import Flag
 from hubnet.core.identity import came, text, whole
 from hubnet.core.targets import boolean, seconds
@@ -51,7 +50,7 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
         tag: the name by which both ends match; the base64 of ``module.name`` by default. A function of ``__main__`` is
             also served under its file's module name.
         idempotent: running it twice does no harm, so a call that may have been lost is sent again.
-        limit: most runs of it at once on this peer.
+        limit: most runs of it at once that others may have on this peer; what this peer calls itself is not counted.
 
     Returns:
         The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there.
@@ -71,7 +70,7 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
 
     def decorate(function: Callable[..., Any]) -> Any:
         _check(function)
-        name, aliases = _names(function, tag)
+        name, aliases = names_of(function, tag)
         connection = Connection(name, function, idempotent=idempotent, limit=limit, aliases=aliases)
         peers.process_peer().add_connection(connection)
         peers.autostart()
@@ -92,10 +91,18 @@ def callable_connection(
                 timeout = seconds(timeout) if time_out is None else one_timeout(timeout, time_out)
             return peers.call(connection, peer, args, kwargs, timeout)
         result: Any = function(*args, **kwargs)
+        if type(result) is types.CoroutineType:
+            return _answered_later(connection, result)
         return peers.Peer().answered_here(connection, result) if type(result) is Flag else result
 
     call.connection = connection  # type: ignore[attr-defined]
     return cast("Connected[Parameters, Result_co]", call)
+
+
+async def _answered_later(connection: Connection, coroutine: types.CoroutineType[Any, Any, Any]) -> Any:
+    """What a local call of an ``async def`` function comes to, which may be a flag."""
+    result = await coroutine
+    return peers.Peer().answered_here(connection, result) if type(result) is Flag else result
 
 
 def one_timeout(timeout: Any, time_out: Any) -> float | None:
@@ -114,6 +121,8 @@ def _check(function: Any) -> None:
         function, (types.FunctionType, types.BuiltinFunctionType, functools.partial)
     ):
         raise TypeError(f"connect takes a function, not {came(function)}")
+    for inner in _behind(function):
+        _check_names(inner)
     code = getattr(function, "__code__", None)
     if code is None:
         bound = getattr(function, "__self__", None)
@@ -122,19 +131,23 @@ def _check(function: Any) -> None:
         return
     where = str(getattr(function, "__qualname__", function))
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    if names[:1] in {("self",), ("cls",)} and "." in where.replace("<locals>.", ""):
+    if names[:1] in {("self",), ("cls",)} and "." in where.rpartition("<locals>.")[2]:
         raise TypeError(f"connect cannot serve the method {where}: a peer has no instance for it; connect a function")
-    for name in names:
+
+
+def _behind(function: Any) -> Iterator[Any]:
+    """A function and those that get its arguments from it: what it wraps, what it is a partial of."""
+    seen: set[int] = set()
+    while function is not None and id(function) not in seen:
+        seen.add(id(function))
+        if not hasattr(function, "connection"):  # of one connected already, the names are ours
+            yield function
+        function = function.func if isinstance(function, functools.partial) else getattr(function, "__wrapped__", None)
+
+
+def _check_names(function: Any) -> None:
+    code = getattr(function, "__code__", None)
+    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ():
         if name in _TAKEN:
+            where = getattr(function, "__qualname__", function)
             raise ConfigError(f"{where}() has a parameter {name!r}, which hubnet takes for itself: rename it")
-
-
-def _names(function: Callable[..., Any], tag: str | None) -> tuple[str, tuple[str, ...]]:
-    """The tag and its aliases."""
-    if tag is not None:
-        return tag, ()
-    name = getattr(function, "__name__", type(function).__name__)
-    module = getattr(function, "__module__", None) or "__main__"
-    if module == "__main__" and (file_module := main_file.module_name()):
-        return path_tag(file_module, name), (path_tag("__main__", name),)
-    return path_tag(module, name), ()

@@ -381,6 +381,11 @@ def settings() -> Settings:
     return _settings
 
 
+def so_far(field: str) -> Any:
+    """A setting as it is now; ``configure`` may still change it."""
+    return getattr(_settings or load(os.environ, _wishes)[0], field)
+
+
 def sources() -> dict[str, str]:
     """Where each setting of this process comes from."""
     return load(os.environ, _wishes)[1]

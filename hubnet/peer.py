@@ -14,15 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from hubnet import autostart as autostarting
 from hubnet import environment
 from hubnet.core import codec
-from hubnet.core.connections import Connection, elsewhere, path_tag
-from hubnet.core.flags import INVALID_CONNECTION, Flag, Handler
+from hubnet.core.connections import Connection, elsewhere, names_of
+from hubnet.core.flags import INVALID_CONNECTION, NULL, NULL_RESPONSE, Flag, Handler
 from hubnet.core.identity import came, decode_id, generate_id, text
 from hubnet.core.targets import peer_id_of
 from hubnet.counters import Counters
@@ -232,8 +232,8 @@ class _Peer:
             tag = text(tag, "register_connection(…, tag) takes a str or nothing")
         if tag == "":
             raise ConfigError("register_connection(…, tag): an empty tag; leave it out, or give it a name")
-        name = getattr(function, "__name__", type(function).__name__)
-        connection = Connection(tag or path_tag(function.__module__, name), function)
+        name, aliases = names_of(function, tag)
+        connection = Connection(name, function, aliases=aliases)
         self.add_connection(connection)
         return connection
 
@@ -252,7 +252,8 @@ class _Peer:
             raise ConfigError("register_flag(name, …): an empty name")
         if not callable(handler):
             raise TypeError(f"register_flag({name!r:.100}, handler) takes a function, not {came(handler)}")
-        self.tables.flags[name] = handler
+        for one in (NULL, NULL_RESPONSE) if name in {NULL, NULL_RESPONSE} else (name,):  # two names of one flag
+            self.tables.flags[one] = handler
 
     def get_flag(self, name: str) -> Flag:
         """The flag to return from a connection, so that its caller runs the handler of that name."""
@@ -268,7 +269,7 @@ class _Peer:
             self._subscribe(wish, parts)
 
     def _subscribe(self, wish: SubscriptionWish, parts: Parts) -> None:
-        subscription = wish(self, parts)
+        subscription = wish.make(self, parts)
         subscription.owner = self
         self._subscriptions.append(subscription)
         parts.subscriber.add(subscription)
@@ -336,7 +337,7 @@ class _Peer:
     @property
     def SUBSCRIPTIONS(self) -> list[str]:
         """Events that this peer hears."""
-        return sorted({one.event for one in self._subscriptions})
+        return sorted({wish.event for wish in self.tables.subscriptions})
 
     @property
     def FLAGS(self) -> dict[str, Handler]:
@@ -391,24 +392,32 @@ class _Peer:
             limit = self.settings.timeout if timeout is None else min(timeout, self.settings.timeout)
             target = parts.directory.who_is(*target, connection.tag, begin + limit)
         if target == parts.id:
-            return self._run_here(connection, args, kwargs)
+            return self._run_here(connection, args, kwargs, None if timeout is None else begin + timeout)
         if timeout is not None:
             timeout = max(0.001, timeout - (time.monotonic() - begin))
         return parts.caller.call(connection, target, args, kwargs, timeout)
 
-    def _run_here(self, connection: Connection, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call to our own id."""
+    def _run_here(
+        self, connection: Connection, args: tuple[Any, ...], kwargs: dict[str, Any], deadline: float | None
+    ) -> Any:
+        """A call to our own id; its deadline is that of the calls it makes."""
         known = self.tables.connections
         connection = known.by_name.get(connection.name, connection)
         if connection.function is elsewhere:
             friendly = {**self.friendly_id, "connections": known.tags()}
             return self.tables.flags.run(INVALID_CONNECTION, connection.tag, friendly)
-        result = connection.function(*args, **kwargs)
-        if type(result) is CoroutineType:
-            from hubnet.links.running import awaited
+        outside = here.call
+        if deadline is not None:
+            here.call = outside._replace(deadline=min(deadline, outside.deadline or deadline))
+        try:
+            result = connection.function(*args, **kwargs)
+            if type(result) is CoroutineType:
+                from hubnet.links.running import awaited
 
-            result = awaited(result)
-        return self.answered_here(connection, result) if type(result) is Flag else result
+                result = awaited(result)
+            return self.answered_here(connection, result) if type(result) is Flag else result
+        finally:
+            here.call = outside
 
     def answered_here(self, connection: Connection, flag: Flag) -> Any:
         """A connection that ran here answered with a flag."""
@@ -500,6 +509,8 @@ def autostart() -> None:
     """A function was registered: become a peer, unless the user or the surroundings say no."""
     peer = process_peer()
     if not peer.started and autostarting.wanted():
+        with suppress(ConfigError):  # the start will tell
+            environment.settings()  # from now on it is too late to configure
         peer.start()
 
 

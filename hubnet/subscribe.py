@@ -11,6 +11,7 @@ from hubnet.core.identity import came
 from hubnet.core.selection import AllOf, Query, filter_of
 from hubnet.core.targets import boolean
 from hubnet.peer import _Peer, autostart, process_peer
+from hubnet.tables import SubscriptionWish
 
 if TYPE_CHECKING:
     from hubnet.bus.subscription import Subscription
@@ -60,7 +61,7 @@ def subscribe(
             args, kwargs = codec.decode(body)
             function(*args, **kwargs)
 
-        def wish(peer: _Peer, parts: Parts) -> Subscription:
+        def make(peer: _Peer, parts: Parts) -> Subscription:
             from hubnet.bus.subscription import Subscription
 
             here = AllOf((wanted, Query(machine=parts.machine if on_host else None)))
@@ -72,6 +73,7 @@ def subscribe(
                 counters=peer.counters, hears_itself=local,
             )  # fmt: skip
 
+        wish = SubscriptionWish(name, make)
         process_peer().add_subscription(wish, getattr(function, "__module__", "__main__"))
         autostart()
         return function

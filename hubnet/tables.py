@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hubnet.autostart import Imports
 from hubnet.core.connections import Connections
@@ -12,8 +12,17 @@ from hubnet.core.flags import Flags
 if TYPE_CHECKING:
     from hubnet.bus.subscription import Subscription
 
-    SubscriptionWish = Callable[[Any, Any], Subscription]
-    """Makes a subscription for a peer and its parts."""
+
+class SubscriptionWish(NamedTuple):
+    """A subscription that was asked for, perhaps before the peer has started.
+
+    Attributes:
+        event: its name.
+        make: makes the subscription for a peer and its parts.
+    """
+
+    event: str
+    make: Callable[[Any, Any], Subscription]
 
 
 class Tables:

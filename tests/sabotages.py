@@ -31,7 +31,7 @@ class Sabotage(NamedTuple):
 CONNECT = (
     Sabotage(
         "tags-ignored",
-        "connect.py",
+        "core/connections.py",
         "    if tag is not None:\n        return tag, ()\n",
         "",
         (
@@ -70,7 +70,7 @@ CONNECT = (
     ),
     Sabotage(
         "tags-of-the-qualified-name",
-        "connect.py",
+        "core/connections.py",
         'name = getattr(function, "__name__", type(function).__name__)',
         'name = getattr(function, "__qualname__", type(function).__name__)',
         ("connect: For example, a connected function with no tag is tied to…",),
@@ -156,8 +156,8 @@ FLAGS = (
     Sabotage(
         "flags-in-band-at-home",
         "connect.py",
-        "return peers.Peer().answered_here(connection, result) if type(result) is Flag else result",
-        "return result",
+        "return peers.Peer().answered_here(connection, result) if type(result) is Flag else result\n\n    call.",
+        "return result\n\n    call.",
         ("flag: Register a function as a flag handler for the peer server.", "flag: name – str"),
     ),
     Sabotage(
@@ -191,14 +191,14 @@ FLAGS = (
     Sabotage(
         "flag-handler-gets-the-path",
         "links/calling.py",
-        "self._flags.run(bytes(frame.body).decode(), tag, endpoint.friendly)",
-        "self._flags.run(bytes(frame.body).decode(), untagged(tag), endpoint.friendly)",
+        "self._flags.run(bytes(frame.body).decode(), tag, dict(endpoint.friendly))",
+        "self._flags.run(bytes(frame.body).decode(), untagged(tag), dict(endpoint.friendly))",
         ("null_response: connection – name of the connection requested", "null: Return a null response flag"),
     ),
     Sabotage(
         "flag-handler-told-of-nobody",
         "links/calling.py",
-        "self._flags.run(bytes(frame.body).decode(), tag, endpoint.friendly)",
+        "self._flags.run(bytes(frame.body).decode(), tag, dict(endpoint.friendly))",
         "self._flags.run(bytes(frame.body).decode(), tag, {})",
         ("null_response: foreign_peer_id – The foreign peers friendly_id",),
     ),
@@ -582,7 +582,7 @@ EVENTS = (
     Sabotage(
         "subscriptions-not-shown-on-the-peer",
         "peer.py",
-        "return sorted({one.event for one in self._subscriptions})",
+        "return sorted({wish.event for wish in self.tables.subscriptions})",
         "return []",
         ("event: Lets say PeerA subscribes to an event on PeerB using the following code.",),
     ),

@@ -6,6 +6,7 @@ import binascii
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from hubnet.core import main_file
 from hubnet.errors import ConfigError
 
 
@@ -58,6 +59,17 @@ def elsewhere(*args: Any, **kwargs: Any) -> Any:
 def path_tag(module: str, name: str) -> str:
     """The tag of an untagged function: the base64 of its path."""
     return binascii.b2a_base64(f"{module}.{name}".encode(), newline=False).decode()
+
+
+def names_of(function: Callable[..., Any], tag: str | None) -> tuple[str, tuple[str, ...]]:
+    """The tag of a function, and its aliases: one of ``__main__`` is also known by that path."""
+    if tag is not None:
+        return tag, ()
+    name = getattr(function, "__name__", type(function).__name__)
+    module = getattr(function, "__module__", None) or "__main__"
+    if module == "__main__" and (file_module := main_file.module_name()):
+        return path_tag(file_module, name), (path_tag("__main__", name),)
+    return path_tag(module, name), ()
 
 
 def untagged(tag: str) -> str:

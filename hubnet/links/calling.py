@@ -280,10 +280,11 @@ class Caller:
             return codec.decode(frame.body, frame.buffers, ran=YES)
         if frame.kind == frames.FLAG:
             self._counters.add("calls.flag")
-            return self._flags.run(bytes(frame.body).decode(), tag, endpoint.friendly)
+            return self._flags.run(bytes(frame.body).decode(), tag, dict(endpoint.friendly))
         if frame.kind == frames.RAISED:
-            self._counters.add("calls.RemoteError")
-            raise_remote(codec.decode(frame.body, ran=YES), tag, endpoint)
+            said = codec.decode(frame.body, ran=YES)
+            self._counters.add("calls.CallTimeout" if said["late"] else "calls.RemoteError")
+            raise_remote(said, tag, endpoint)
         if frame.kind == frames.REFUSED:
             error, said = calls.refused(bytes(frame.body), connection=tag, peer=endpoint.peer_id)
             self._counters.add("calls." + type(error).__name__)
@@ -309,16 +310,23 @@ class Caller:
 
 
 def raise_remote(said: dict[str, Any], tag: str, endpoint: Endpoint) -> None:
-    """Raise RemoteError for what the function raised, the original exception as its cause where it travelled."""
+    """Raise RemoteError for what the function raised, the original exception as its cause where it travelled.
+
+    CallTimeout where that was a further call, and the deadline of this one.
+    """
     original = None
     if said["original"] is not None:
         try:
             original = codec.decode(said["original"])
         except HubnetError:
             original = None  # its type exists over there only; the text says it all
+    where = f"{untagged(tag)} on {endpoint.host}:{endpoint.port}"
+    if said["late"]:
+        text = f"{where} ran into its deadline: {said['message']}"
+        raise CallTimeout(text, connection=tag, peer=endpoint.peer_id, ran=YES) from original
     short = str(said["type"]).removeprefix("builtins.")
     raise RemoteError(
-        f"{untagged(tag)} on {endpoint.host}:{endpoint.port} raised {short}: {said['message']}",
+        f"{where} raised {short}: {said['message']}",
         type_name=said["type"],
         traceback_text=said["traceback"],
         connection=tag,

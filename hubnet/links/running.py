@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from queue import SimpleQueue
+from time import monotonic
 from types import CoroutineType
 from typing import Any
 
@@ -14,7 +15,7 @@ from hubnet.core.codec import PLAIN, dumps, loads
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flag
 from hubnet.core.frames import PLAIN_RESULT, SMALL, Buffer
-from hubnet.errors import YES, EncodeError, RemoteError
+from hubnet.errors import YES, CallTimeout, EncodeError, RemoteError
 from hubnet.links.context import NO_CALL, Call, here
 from hubnet.links.link import Frame, Link
 
@@ -80,11 +81,33 @@ def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """What an ``async def`` function comes to, on an event loop of its own."""
     import asyncio  # 60 ms: only who has such functions needs it
 
-    return asyncio.run(coroutine)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    return _awaited_elsewhere(coroutine)  # a coroutine called its own peer: this thread's loop waits for it
+
+
+def _awaited_elsewhere(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The same on a thread of its own, which takes this one's place in the call."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    call = here.call
+
+    def run_there() -> Any:
+        here.call = call
+        return asyncio.run(coroutine)
+
+    with ThreadPoolExecutor(1, "hubnet-await") as thread:
+        return thread.submit(run_there).result()
 
 
 def _described(error: BaseException) -> bytes:
-    """What the caller is told of an exception; of one that came from further away, the short text and the end of the story."""
+    """What the caller is told of an exception; of one that came from further away, the short text and the end of the story.
+
+    A further call that ended with the caller's own deadline is told as that: it is what the caller waits for.
+    """
     kind = type(error)
     message = error.args[0] if isinstance(error, RemoteError) else _safely(error)
     said = {
@@ -92,6 +115,7 @@ def _described(error: BaseException) -> bytes:
         "message": str(message)[:_LONGEST_MESSAGE],
         "traceback": "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:],
         "original": codec.travels(error),
+        "late": isinstance(error, CallTimeout) and here.call.deadline is not None and monotonic() >= here.call.deadline,
     }
     return codec.encode(said)[0]
 
@@ -119,7 +143,8 @@ class MainThread:
         def run_there() -> None:
             here.call = call
             try:
-                outcome[0] = function(*args, **kwargs)
+                result = function(*args, **kwargs)
+                outcome[0] = awaited(result) if type(result) is CoroutineType else result
             except BaseException as error:
                 outcome[1] = error
             finally:

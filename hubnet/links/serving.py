@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
-from hubnet.core.connections import Connection
+from hubnet.core.connections import Connection, untagged
 from hubnet.errors import HubnetError, RemoteProtocolError
 from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
@@ -172,6 +172,8 @@ class Serving:
             late = self._admission.expire(now)
         for job in late:
             text = "all its slots were taken until the deadline; raise HUBNET_THREAD_LIMIT or add peers"
+            if (limit := job.connection.limit) is not None and job.connection.running >= limit:
+                text = f"{untagged(job.connection.tag)!r} ran limit={limit} times until the deadline; raise it or add peers"
             if self._refuse(job.link, calls.BUSY, text):
                 self._workers.arm(job.link.fileno)
         return watched

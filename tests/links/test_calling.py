@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from hubnet.core import frames
+from hubnet.core import codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.handshake import Self
 from hubnet.errors import (
@@ -299,15 +299,17 @@ def test_a_result_that_cannot_travel_is_told_and_the_link_goes_on(ends: Ends) ->
     assert one.caller.links == 1
 
 
-def test_a_result_in_too_many_pieces_is_told_and_frees_its_slot(ends: Ends) -> None:
+def test_a_result_in_too_many_pieces_is_told_and_frees_its_slot(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy
 
     def pieces(count: int) -> list[object]:
-        return [numpy.zeros(4) for _ in range(count)]
+        return [numpy.zeros(codec.LARGE) for _ in range(count)]
+
+    monkeypatch.setattr(frames, "MOST_BUFFERS", 40)
 
     one, other = ends().serve(), ends(cap=1).serve(pieces, double)
     assert len(one.call(other, "pieces", frames.MOST_BUFFERS)) == frames.MOST_BUFFERS
-    with pytest.raises(RemoteError, match="at most 4096"):
+    with pytest.raises(RemoteError, match="at most 40"):
         one.call(other, "pieces", frames.MOST_BUFFERS + 1)
     assert one.call(other, "double", 2, timeout=5) == 4
     assert other.serving.running == 0
