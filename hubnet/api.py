@@ -135,7 +135,13 @@ def _listed(query: Query, *, refresh: bool, timeout: float | None = None) -> dic
     deadline = time.monotonic() + (peer.settings.timeout if timeout is None else timeout)
     directory = peer.ready(deadline).directory
     peer.open_now()
-    return directory.listing(query, refresh=refresh, deadline=deadline)
+    found = directory.listing(query, refresh=refresh, deadline=deadline)
+    return {peer_id: _copied(record) for peer_id, record in found.items()}
+
+
+def _copied(record: Record) -> Record:
+    """The caller's own: what it does to a listing stays with it."""
+    return {name: value.copy() if isinstance(value, (list, dict)) else value for name, value in record.items()}
 
 
 def peer_group(name: str | None = None, hubs_only: bool = False, on_host: bool = False) -> list[RemotePeer]:

@@ -20,15 +20,32 @@ def wanted() -> bool:
             return False
     except ConfigError:
         return True  # starting tells what is wrong, in the log and at first use
+    return not _is_child() and not _is_test_collector()
+
+
+def _is_child() -> bool:
+    """Whether multiprocessing made this process; one that was spawned imports its program before it knows its parent."""
     multiprocessing = sys.modules.get("multiprocessing.process")
-    is_child = multiprocessing is not None and multiprocessing.parent_process() is not None
-    return not is_child and not _is_test_collector()
+    if multiprocessing is None:
+        return False
+    return multiprocessing.parent_process() is not None or getattr(
+        multiprocessing.current_process(), "_inheriting", False
+    )
 
 
 def _is_test_collector() -> bool:
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     runner = main.name.partition(".")[0] if main else os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119
-    return runner in _COLLECTORS or "_pytest.main" in sys.modules
+    return runner in _COLLECTORS or ("_pytest.main" in sys.modules and _is_called_by("_pytest"))
+
+
+def _is_called_by(package: str) -> bool:
+    """Whether a function of this package waits for us: a program may import it without being run by it."""
+    frame = sys._getframe()
+    while frame := frame.f_back:  # type: ignore[assignment]
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+            return True
+    return False
 
 
 class Imports:
@@ -37,15 +54,21 @@ class Imports:
     def __init__(self) -> None:
         self._modules: set[str] = set()
         self._last = 0.0
+        self._main_is_ready = False
 
     def note(self, module: str) -> None:
         """A function of this module was registered."""
         self._modules.add(module)
         self._last = time.monotonic()
 
+    def main_is_ready(self) -> None:
+        """``__main__`` has begun to use its peer."""
+        self._main_is_ready = True
+
     def finished(self) -> bool:
-        """``__main__`` cannot be asked: it counts as done a second after its last registration."""
-        if "__main__" in self._modules and time.monotonic() - self._last <= _OPEN_AFTER:
+        """``__main__`` cannot be asked: it counts as done once it uses its peer, or a second after its last registration."""
+        waits = "__main__" in self._modules and not self._main_is_ready
+        if waits and time.monotonic() - self._last <= _OPEN_AFTER:
             return False
         return not any(_importing(name) for name in list(self._modules) if name != "__main__")
 

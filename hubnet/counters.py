@@ -1,4 +1,4 @@
-"""Counters: how often each thing happened to this peer, exact under threads."""
+"""Counters: how often each thing happened to this peer, exact under threads; a signal handler may count as well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, what: str, number: int = 1) -> None:
         """Count."""

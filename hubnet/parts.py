@@ -145,7 +145,7 @@ class Parts:
 
         return Subscription(
             "hubnet.presence", deliver, Query(), channels=frozenset((self.names.presence,)), pattern=None,
-            counters=Counters(), hears_itself=True,
+            counters=Counters(), hears_itself=True, on_missed=lambda: self.directory.on_presence([]),
         )  # fmt: skip
 
     # -- what the serving room asks --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -69,14 +69,15 @@ class _Peer:
         self._incarnation = os.urandom(16)
         self._since = time.time()
         self._revision = 0
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal handler may publish, whatever it interrupts
         self._registered = threading.Condition()
         self._is_ready = threading.Event()
         self._open = threading.Event()
+        self._look = threading.Event()  # the application does something: it may have been imported
         self._failure: BaseException | None = None
         self._trouble: HubnetError | None = None
         self._parts: Parts | None = None
-        self._subscriptions: list[Subscription] = []
+        self._subscribed: dict[SubscriptionWish, Subscription] = {}
         self._channels: dict[str, bytes] = {}
         self._early = Early(self.counters)
 
@@ -163,7 +164,8 @@ class _Peer:
             self._parts = parts
             wishes = list(self.tables.subscriptions)
         for wish in wishes:
-            self._subscribe(wish, parts)
+            if wish in self.tables.subscriptions:  # its module may have been reloaded meanwhile
+                self._subscribe(wish, parts)
         parts.start()
 
     def stop(self, grace: float = _DRAIN) -> bool:
@@ -192,14 +194,16 @@ class _Peer:
     # -- opening up ------------------------------------------------------------------------------------------------
 
     def open_now(self) -> None:
-        """The application is ready: it serves, calls, lists or triggers."""
-        self._open.set()
+        """The application serves, calls, lists or triggers: ``__main__`` is ready, modules may still be imported."""
+        if not self._open.is_set():
+            self.tables.imports.main_is_ready()
+            self._look.set()
 
     def _open_when_imported(self) -> None:
         """Until the defining modules have finished importing, selectors leave this peer alone."""
         while not self._stopped and not self.tables.imports.finished():
-            if self._open.wait(0.02):
-                break
+            self._look.wait(0.02)  # nobody tells when a module has been imported
+            self._look.clear()
         self._open.set()
         with self._registered:
             self._registered.notify_all()
@@ -259,20 +263,28 @@ class _Peer:
         """The flag to return from a connection, so that its caller runs the handler of that name."""
         return self.tables.flags.flag(text(name, "get_flag(name) takes a str"))
 
-    def add_subscription(self, wish: SubscriptionWish, module: str) -> None:
-        """Subscribe, now or as soon as this peer has started."""
+    def add_subscription(self, wish: SubscriptionWish) -> None:
+        """Subscribe, now or as soon as this peer has started; what a reloaded module had subscribed is replaced."""
         with self._guard:
+            replaced = [earlier for earlier in self.tables.subscriptions if wish.replaces(earlier)]
+            for earlier in replaced:
+                self.tables.subscriptions.remove(earlier)
             self.tables.subscriptions.append(wish)
             parts = self._parts
-        self._note(module)
+        self._note(wish.module)
         if parts is not None:
-            self._subscribe(wish, parts)
+            self._subscribe(wish, parts, replaced)
 
-    def _subscribe(self, wish: SubscriptionWish, parts: Parts) -> None:
-        subscription = wish.make(self, parts)
+    def _subscribe(self, wish: SubscriptionWish, parts: Parts, replaced: Iterable[SubscriptionWish] = ()) -> None:
+        subscription = self._subscribed[wish] = wish.make(self, parts)
         subscription.owner = self
-        self._subscriptions.append(subscription)
-        parts.subscriber.add(subscription)
+        instead = [self._subscribed.pop(earlier) for earlier in replaced if earlier in self._subscribed]
+        parts.subscriber.add(subscription, instead_of=instead)
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """What is subscribed, which Redis may not have confirmed yet."""
+        return list(self._subscribed.values())
 
     def _note(self, module: str) -> None:
         self.tables.imports.note(module)
@@ -321,7 +333,7 @@ class _Peer:
         parts = self._parts
         assert parts is not None
         self._revision += 1
-        live = sorted({one.event for one in self._subscriptions if parts.subscriber.is_live(one)})
+        live = sorted({one.event for one in self.subscriptions if parts.subscriber.is_live(one)})
         return {
             **self.friendly_id, "id": parts.id.decode(), "hostname": socket.gethostname(), "pid": os.getpid(),
             "incarnation": self._incarnation.hex(), "state": self.state, "reachable": True, "reason": "", "labels": {},

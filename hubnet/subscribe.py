@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubnet.core import codec
@@ -41,7 +42,8 @@ def subscribe(
         local: hear this peer's own events as well.
 
     Returns:
-        The function, unwrapped. It gets the pair that the trigger returned. What it raises is logged and harms nobody.
+        The function, unwrapped; it may be ``async def``. It gets the pair that the trigger returned. What it raises is
+        logged and harms nobody. When its module is reloaded, its new text takes its place.
 
     Raises:
         TypeError, ValueError, ConfigError: naming the parameter.
@@ -59,7 +61,11 @@ def subscribe(
 
         def deliver(body: memoryview, sender: Sender) -> None:
             args, kwargs = codec.decode(body)
-            function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            if type(result) is CoroutineType:
+                from hubnet.links.running import awaited
+
+                awaited(result)
 
         def make(peer: _Peer, parts: Parts) -> Subscription:
             from hubnet.bus.subscription import Subscription
@@ -73,8 +79,7 @@ def subscribe(
                 counters=peer.counters, hears_itself=local,
             )  # fmt: skip
 
-        wish = SubscriptionWish(name, make)
-        process_peer().add_subscription(wish, getattr(function, "__module__", "__main__"))
+        process_peer().add_subscription(SubscriptionWish(name, make, function))
         autostart()
         return function
 

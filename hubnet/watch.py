@@ -26,6 +26,7 @@ from hubnet.registry import Registry, Snapshot
 DIAL_BACK = 2.0
 _SEEN = {
     dial.REFUSED: Seen.REFUSED, dial.ANOTHER: Seen.ANOTHER, dial.ITSELF: Seen.ANOTHER, dial.SILENT: Seen.SILENT,
+    dial.BROKEN_OFF: Seen.BROKEN_OFF,
 }  # fmt: skip
 _log = logging.getLogger("hubnet")
 

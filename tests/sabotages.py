@@ -572,7 +572,7 @@ EVENTS = (
     Sabotage(
         "subscriptions-not-listed",
         "peer.py",
-        "live = sorted({one.event for one in self._subscriptions if parts.subscriber.is_live(one)})",
+        "live = sorted({one.event for one in self.subscriptions if parts.subscriber.is_live(one)})",
         "live: list[str] = []",
         (
             "event: Peers that net.subscribe to a peer, register an event on that peer.",
@@ -642,8 +642,8 @@ SUBSCRIBE = (
     Sabotage(
         "keywords-of-an-event-lost",
         "subscribe.py",
-        "            function(*args, **kwargs)\n",
-        "            function(*args)\n",
+        "result = function(*args, **kwargs)",
+        "result = function(*args)",
         (
             "event: Event triggers are hooks into the event system between peers.",
             "event: All functions flagged as an event MUST return args and kwargs…",
@@ -663,15 +663,15 @@ SUBSCRIBE = (
     Sabotage(
         "publisher-hears-itself",
         "bus/subscriber.py",
-        "if (not own or subscription.hears_itself) and",
-        "if",
+        "if one.wants(envelope.sender, group, own=own)]",
+        "if one.wants(envelope.sender, group, own=False)]",
         ("subscribe: Subscribe to an event on another peer or set of peers.",),
     ),
     Sabotage(
         "events-of-chosen-peers-twice",
         "bus/subscriber.py",
-        "group, table.get(route, ()), own=own)",
-        "group, [*table.get(route, ())] * (1 + (table is self._by_channel)), own=own)",
+        "            for subscription in wanting:\n",
+        "            for subscription in wanting * (1 + (table is self._by_channel)):\n",
         (
             "subscribe: net.subscribe.subscribe(event…",
             "subscribe: Subscribe to an event on another peer or set of peers.",
@@ -683,8 +683,8 @@ SUBSCRIBE = (
     Sabotage(
         "only-the-first-handler-of-a-process-hears",
         "bus/subscriber.py",
-        "                subscription.put(envelope, skip)\n",
-        "                subscription.put(envelope, skip)\n                break\n",
+        "                subscription.put(envelope, arrival.repeated)\n",
+        "                subscription.put(envelope, arrival.repeated)\n                break\n",
         (
             "subscribe: net.subscribe.subscribe(event…",
             "subscribe: Subscribe to an event on another peer or set of peers.",

@@ -2,7 +2,8 @@
 
 ``publish`` pickles nothing, waits for nothing and never raises for the network. The thread numbers events, puts consecutive
 ones of one channel into one signed envelope, and writes what waits in one go. While Redis is slow or away the outbox holds
-what fits; beyond it the oldest go, counted, and keep their numbers, so that subscribers see the hole.
+what fits; beyond it the oldest go, counted, and keep their numbers, so that subscribers see the hole. A signal handler may
+publish whatever it interrupts, so what it may meet half done is reentrant.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from hubnet import machine
@@ -45,8 +47,8 @@ class Publisher:
         self._most_bytes, self._most_events = outbox
         self._outbox: deque[tuple[bytes, bytes]] = deque()
         self._bytes = 0
-        self._lock = threading.Lock()
-        self._wake = threading.Semaphore(0)
+        self._lock = threading.RLock()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._asleep = False
         self._busy = False
         self._thread: threading.Thread | None = None
@@ -62,21 +64,23 @@ class Publisher:
 
     def publish(self, channel: bytes, body: bytes) -> None:
         """Hand over one event; returns at once."""
+        size = len(body)  # a call inside `+=` would be a place for a signal
         with self._lock:
             self._outbox.append((channel, body))
-            self._bytes += len(body)
-            while self._bytes > self._most_bytes or len(self._outbox) > self._most_events:
+            self._bytes += size
+            while self._outbox and (self._bytes > self._most_bytes or len(self._outbox) > self._most_events):
                 self._drop_oldest()
             wake, self._asleep = self._asleep, False
             if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=self._run, name="hubnet-publish", daemon=True)
                 self._thread.start()
         if wake:
-            self._wake.release()
+            self._wake.put(None)
 
     def _drop_oldest(self) -> None:
         channel, body = self._outbox.popleft()
-        self._bytes -= len(body)
+        size = len(body)
+        self._bytes -= size
         self._skipped[channel] += 1
         self._counters.add("events.dropped_outbox")
 
@@ -105,7 +109,7 @@ class Publisher:
             self.flush(timeout)
         with self._lock:
             self._stopping = True
-        self._wake.release()
+        self._wake.put(None)
         if self._thread:
             self._thread.join(timeout)
         if self._owner is not None:
@@ -127,11 +131,11 @@ class Publisher:
                 self._trouble = str(error)
                 self._counters.add("events.interruptions")
                 self._disconnect()
-                self._wake.acquire(timeout=_BACKOFF * machine.jitter(0.1, 1.0))
+                self._rest(_BACKOFF * machine.jitter(0.1, 1.0))
             except Exception:
                 _log.exception("publishing failed")
                 self._disconnect()
-                self._wake.acquire(timeout=_BACKOFF)
+                self._rest(_BACKOFF)
 
     def _ended(self) -> bool:
         return self._stopping
@@ -169,9 +173,17 @@ class Publisher:
                 self._busy = bool(self._in_flight)
             if self._busy:
                 self._hear_replies(wait=True)
-            elif self._asleep and not self._wake.acquire(timeout=_MARK_AFTER if self._unmarked else None):
+            elif self._asleep and not self._rest(_MARK_AFTER if self._unmarked else None):
                 self._send([(channel, self._numbers[channel], []) for channel in self._unmarked])
                 self._unmarked.clear()
+
+    def _rest(self, seconds: float | None) -> bool:
+        """Wait until there is something to do; whether that was before the time was over."""
+        try:
+            self._wake.get(timeout=seconds)
+        except Empty:
+            return False
+        return True
 
     def _take(self) -> list[_Group]:
         """What waits, at most a batch: consecutive events of one channel together, numbered."""

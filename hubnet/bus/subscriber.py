@@ -20,7 +20,7 @@ from hubnet import machine
 from hubnet.broker import Broker, resp
 from hubnet.bus.subscription import Subscription
 from hubnet.core.channels import Names
-from hubnet.core.envelopes import Envelope, Opener
+from hubnet.core.envelopes import Opener
 from hubnet.core.sequence import Sequence
 from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
@@ -69,9 +69,13 @@ class Subscriber:
 
     # -- what others ask -------------------------------------------------------------------------------------------
 
-    def add(self, subscription: Subscription) -> None:
-        """Hear what this subscription names, from now on."""
+    def add(self, subscription: Subscription, *, instead_of: Iterable[Subscription] = ()) -> None:
+        """Hear what this subscription names from now on; those that it replaces get nothing more."""
         with self._lock:
+            for old in instead_of:
+                for route, table in self._routes_of(old):
+                    table[route].remove(old)
+                old.finish()
             for route, table in self._routes_of(subscription):
                 table.setdefault(route, []).append(subscription)
             if self._thread is None and not self._stop.is_set():
@@ -235,13 +239,26 @@ class Subscriber:
             sequence = self._sequences[route] = Sequence()
         arrival = sequence.arrive(envelope.sender.incarnation, channel, envelope.first, envelope.size)
         own = envelope.sender.incarnation == self._incarnation
-        if arrival.lost and not own:
-            self._counters.add("events.lost", arrival.lost)
-            _log.warning("lost %d events on %s", arrival.lost, channel.decode(errors="replace"))
+        wanting = [one for one in table.get(route, ()) if one.wants(envelope.sender, group, own=own)]
+        if arrival.lost:
+            self._missed(arrival.lost, channel, wanting)
         if arrival.repeated:
             self._counters.add("events.repeated", arrival.repeated)
         if envelope.size > arrival.repeated:
-            self._hand_out(envelope, arrival.repeated, group, table.get(route, ()), own=own)
+            for subscription in wanting:
+                subscription.put(envelope, arrival.repeated)
+
+    def _missed(self, lost: int, channel: bytes, wanting: Iterable[Subscription]) -> None:
+        """A hole in what a publisher sent, which is a loss for those alone that wanted it."""
+        counts = False
+        for subscription in wanting:
+            if subscription.on_missed:
+                subscription.on_missed()
+            else:
+                counts = True
+        if counts:
+            self._counters.add("events.lost", lost)
+            _log.warning("lost %d events on %s", lost, channel.decode(errors="replace"))
 
     def _tell_once(self, channel: bytes, error: str) -> None:
         """Whoever may publish could fill our log otherwise."""
@@ -250,13 +267,6 @@ class Subscriber:
             _log.warning(
                 "dropped a message on %s: %s; more like it are only counted", channel.decode(errors="replace"), error
             )
-
-    def _hand_out(
-        self, envelope: Envelope, skip: int, group: str, subscriptions: Iterable[Subscription], *, own: bool
-    ) -> None:
-        for subscription in subscriptions:
-            if (not own or subscription.hears_itself) and subscription.wants(envelope.sender, group):
-                subscription.put(envelope, skip)
 
     def _group_of(self, channel: bytes) -> str:
         group = self._groups.get(channel)

@@ -35,6 +35,7 @@ class Subscription:
         channels: exact channels that it hears, or None when it hears `pattern`.
         pattern: the pattern that it hears, or None.
         owner: the peer that its handler acts for; None is this process's one.
+        on_missed: called where events that it wanted were lost, in place of counting them.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Subscription:
         pattern: str | None,
         counters: Counters,
         hears_itself: bool = False,
+        on_missed: Callable[[], Any] | None = None,
     ) -> None:
         self.event = event
         self.channels = channels
         self.pattern = pattern
-        self.hears_itself = hears_itself
+        self.on_missed = on_missed
         self.owner: Any = None
+        self._hears_itself = hears_itself
         self._deliver = deliver
         self._matcher = matcher
         self._counters = counters
@@ -62,10 +65,12 @@ class Subscription:
         self._wake = threading.Semaphore(0)
         self._asleep = False
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping = self._ending = False
 
-    def wants(self, sender: Sender, group: str) -> bool:
-        """Whether the filter lets this publisher through."""
+    def wants(self, sender: Sender, group: str, *, own: bool) -> bool:
+        """Whether the filter lets this publisher through, which may be our own peer."""
+        if own and not self._hears_itself:
+            return False
         return self._matcher.matches(peer_id=sender.peer_id, group=group, hub=sender.hub, machine=sender.machine)
 
     def put(self, envelope: Envelope, skip: int) -> None:
@@ -92,6 +97,12 @@ class Subscription:
         """Events that wait for the handler."""
         return self._events
 
+    def finish(self) -> None:
+        """Nothing more comes: stop once what waits has been handled."""
+        with self._lock:
+            self._ending = True
+        self._wake.release()
+
     def close(self) -> None:
         """Stop; what waits is dropped."""
         with self._lock:
@@ -108,6 +119,8 @@ class Subscription:
                 if taken:
                     self._bytes -= len(taken[0].data)
             if taken is None:
+                if self._ending:
+                    return
                 self._wake.acquire()
                 continue
             self._handle(*taken)

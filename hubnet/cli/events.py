@@ -63,7 +63,7 @@ def _wait_until_live(event: str, groups: tuple[str, ...]) -> None:
     peer = hubnet.Peer()
     parts = peer.ready()
     limit = peer.settings.timeout
-    if not parts.subscriber.wait_live(list(peer._subscriptions), time.monotonic() + limit):
+    if not parts.subscriber.wait_live(peer.subscriptions, time.monotonic() + limit):
         raise BrokerUnavailable(f"Redis did not take the subscription within {limit:g} s; check HUBNET_REDIS_URL")
     where = f"of {', '.join(groups)}" if groups else "of all groups"
     say_error(f"listening for {event!r} {where}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from hubnet.errors import NO, DecodeError, EncodeError
 
 Buffer = bytes | bytearray | memoryview
 LARGE = 1 << 16
-_MAIN = b"__main__"
+_MAIN = b"main__"  # the end of both of its names
 loads = pickle.loads  # for the two hot ways, which tell the failure as decode() does,
 dumps = pickle.dumps  # and for values of these types, which are neither apart nor from another file:
 PLAIN = frozenset((int, float, str, bool, type(None)))
@@ -132,6 +133,9 @@ def _picklers() -> tuple[Any, Any]:
     A class of ``__main__`` is sent with its place in the file, and by value for those who run another one.
     """
     import cloudpickle
+
+    if spawned := sys.modules.get("__mp_main__"):  # cloudpickle knows ``__main__`` alone for what nobody can import
+        cloudpickle.register_pickle_by_value(spawned)
 
     class ByValue(cloudpickle.CloudPickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:

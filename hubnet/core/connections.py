@@ -67,7 +67,7 @@ def names_of(function: Callable[..., Any], tag: str | None) -> tuple[str, tuple[
         return tag, ()
     name = getattr(function, "__name__", type(function).__name__)
     module = getattr(function, "__module__", None) or "__main__"
-    if module == "__main__" and (file_module := main_file.module_name()):
+    if module in main_file.NAMES and (file_module := main_file.module_name(module)):
         return path_tag(file_module, name), (path_tag("__main__", name),)
     return path_tag(module, name), ()
 

@@ -1,5 +1,7 @@
 """The file that runs as ``__main__``: what it is called as a module, and the classes that it defines.
 
+A child that multiprocessing spawned runs it as ``__mp_main__``, which means the same here.
+
 Pickle knows such a class as ``__main__``'s, which is another file in another process. Its place says which file: two processes
 that run the same one, to the letter, mean the same class; so does a module imported from it.
 """
@@ -13,12 +15,13 @@ import sys
 from types import ModuleType
 from typing import Any
 
+NAMES = ("__main__", "__mp_main__")
 Place = tuple[str, bytes, str]  # the file's module name, the digest of its text, the class's qualified name
 
 
-def module_name() -> str | None:
+def module_name(name: str = "__main__") -> str | None:
     """The name by which others import it."""
-    main = sys.modules.get("__main__")
+    main = sys.modules.get(name)
     if spec := getattr(main, "__spec__", None):
         return str(spec.name)
     file = getattr(main, "__file__", None)
@@ -28,9 +31,9 @@ def module_name() -> str | None:
 
 def place_of(class_: type) -> Place | None:
     """Where ``__main__`` has this class, or None: it is no class of ``__main__``, or was made by a function."""
-    if class_.__module__ != "__main__":
+    if class_.__module__ not in NAMES:
         return None
-    main, name = sys.modules.get("__main__"), module_name()
+    main, name = sys.modules.get(class_.__module__), module_name(class_.__module__)
     if main is None or name is None or _found(main, class_.__qualname__) is not class_:
         return None
     digest = _digest_of(main)
@@ -40,7 +43,7 @@ def place_of(class_: type) -> Place | None:
 def class_at(place: Place) -> Any:
     """The class at a place of the file that runs here, or that was imported here; None: this process knows another text."""
     name, digest, qualified_name = place
-    for module in (sys.modules.get("__main__"), sys.modules.get(name)):
+    for module in map(sys.modules.get, (*NAMES, name)):
         if module is not None and _digest_of(module) == digest:
             found = _found(module, qualified_name)
             if isinstance(found, type):

@@ -50,6 +50,7 @@ class Seen(Enum):
     REFUSED = "nobody listens there"
     ANOTHER = "another peer listens there"
     UNANSWERED = "no answer at all"
+    BROKEN_OFF = "something there accepts and hangs up"
     SILENT = "a kernel accepts, the process does not answer"
     IMPOSTOR = "what listens there does not know the secret"
 
@@ -81,7 +82,7 @@ def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhe
         return Verdict.KEEP
     if seen in {Seen.REFUSED, Seen.ANOTHER}:
         return Verdict.GONE  # somebody answered for that machine: we are not cut off from it
-    if cut_off:
+    if cut_off and seen is Seen.UNANSWERED:
         return Verdict.KEEP
     return Verdict.GONE if looks >= LOOKS else Verdict.LOOK_AGAIN
 

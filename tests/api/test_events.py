@@ -25,7 +25,7 @@ EARS = dedent("""
     @hubnet.subscribe("news")
     def hear(*args, **kwargs): heard.append((args, kwargs))
 """)
-IS_LIVE = "all(hubnet.Peer().ready().subscriber.is_live(one) for one in hubnet.Peer()._subscriptions)"
+IS_LIVE = "all(hubnet.Peer().ready().subscriber.is_live(one) for one in hubnet.Peer().subscriptions)"
 
 
 def live(actor: Actor) -> Actor:

@@ -13,8 +13,8 @@ from tests.waiting import eventually
 from .conftest import SIGCONT, SIGSTOP, Actor
 
 _LIVE = """
-len(hubnet.Peer()._subscriptions) == len(hubnet.Peer().tables.subscriptions)
-and all(hubnet.Peer().ready().subscriber.is_live(one) for one in hubnet.Peer()._subscriptions)
+len(hubnet.Peer().subscriptions) == len(hubnet.Peer().tables.subscriptions)
+and all(hubnet.Peer().ready().subscriber.is_live(one) for one in hubnet.Peer().subscriptions)
 """
 EVERYTHING = """
 everything = []

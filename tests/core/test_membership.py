@@ -73,6 +73,8 @@ def test_no_hubs_give_no_order():
         (Seen.ANOTHER, 1, Verdict.GONE),
         (Seen.IMPOSTOR, 1, Verdict.LOOK_AGAIN),
         (Seen.IMPOSTOR, LOOKS, Verdict.GONE),
+        (Seen.BROKEN_OFF, 1, Verdict.LOOK_AGAIN),
+        (Seen.BROKEN_OFF, LOOKS, Verdict.GONE),
         (Seen.UNANSWERED, 1, Verdict.LOOK_AGAIN),
         (Seen.UNANSWERED, LOOKS - 1, Verdict.LOOK_AGAIN),
         (Seen.UNANSWERED, LOOKS, Verdict.GONE),
@@ -96,7 +98,7 @@ def test_a_hub_that_is_cut_off_itself_says_nothing_of_those_who_do_not_answer():
     """Where somebody answers for the machine, the hub is not cut off from it."""
     for seen in Seen:
         said = judge_ended_link(seen, looks=LOOKS, reachable=True, renewed_elsewhere=False, cut_off=True)
-        gone = seen in {Seen.REFUSED, Seen.ANOTHER}
+        gone = seen in {Seen.REFUSED, Seen.ANOTHER, Seen.IMPOSTOR, Seen.BROKEN_OFF}  # somebody answered from there
         assert said is (Verdict.GONE if gone else Verdict.KEEP)
 
 
