@@ -202,7 +202,8 @@ def serve(main_thread: bool = False) -> None:
     """Be a peer until stopped: by SIGTERM or Ctrl-C, after which running calls end and the record is withdrawn.
 
     Args:
-        main_thread: run calls on this thread, for hosts that allow nothing else.
+        main_thread: run calls on this thread, one after the other, for hosts that allow nothing else. A call that comes
+            back here while this thread waits in the call that caused it waits for its deadline: give it a timeout.
 
     Raises:
         ConfigError: a setting is wrong.

@@ -166,7 +166,7 @@ def test_a_script_is_starting_until_it_uses_the_net(shared: Net, hub: Actor, how
     state = "[one.state for one in hubnet.peer_group('slow')]"
     eventually(lambda: hub.ask(state) == ["starting"])
     with pytest.raises(Raised, match=r"0 of 1 peers in slow came"):
-        hub.ask("hubnet.wait_for(1, 'slow', timeout=0.2)")
+        hub.ask("hubnet.wait_for(1, 'slow', timeout=0.5)")
     assert hub.ask(f"whoami(peer={id_of(one)!r})[1]") == one.pid  # whoever names it reaches it
     one.run(OPENS[how])
     assert hub.ask("hubnet.wait_for(1, 'slow')[0].pid") == one.pid

@@ -440,10 +440,10 @@ def test_wait_for_returns_more_than_asked_for_and_leaves_out_who_asks(asker: Act
 def test_wait_for_tells_how_many_came_and_where(asker: Actor, wish: str, text: str) -> None:
     begin = time.monotonic()
     with pytest.raises(Raised) as caught:
-        asker.ask(f"hubnet.wait_for({wish}, timeout=0.2)")
+        asker.ask(f"hubnet.wait_for({wish}, timeout=0.5)")
     assert caught.value.kind == "NoPeer"
     assert text in caught.value.text
-    assert 0.2 <= time.monotonic() - begin < 10
+    assert 0.5 <= time.monotonic() - begin < 10
 
 
 def test_waiting_for_nobody_is_answered_at_once_with_whoever_is_there(asker: Actor, ids: dict[str, bytes]) -> None:
@@ -477,7 +477,7 @@ def test_wait_for_waits_for_the_first_hub_as_well_and_for_the_hubs_it_was_asked_
 
 def test_wait_for_without_any_hub_is_an_error_when_its_time_is_up(alone: Net) -> None:
     lonely = alone.actor()
-    for wish in ("0, timeout=0.3", "1, timeout=0.3"):
+    for wish in ("1, timeout=2", "0, timeout=0.5"):
         with pytest.raises(Raised) as caught:
             lonely.ask(f"hubnet.wait_for({wish})")
         assert caught.value.kind in {"NoHub", "BrokerUnavailable"}
