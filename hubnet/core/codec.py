@@ -13,7 +13,9 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hubnet.core import main_file
 from hubnet.errors import NO, DecodeError, EncodeError
@@ -24,6 +26,9 @@ _MAIN = b"main__"  # the end of both of its names
 loads = pickle.loads  # for the two hot ways, which tell the failure as decode() does,
 dumps = pickle.dumps  # and for values of these types, which are neither apart nor from another file:
 PLAIN = frozenset((int, float, str, bool, type(None)))
+_foreign: WeakKeyDictionary[type, tuple[main_file.Place, bytes]] = (
+    WeakKeyDictionary()
+)  # classes of others' ``__main__``
 _MAY_BE_APART = frozenset((bytes, memoryview))
 
 
@@ -129,8 +134,9 @@ def _dumps_by_value(value: Any, buffer_callback: Callable[[pickle.PickleBuffer],
 def _picklers() -> tuple[Any, Any]:
     """The one for values, and the one that it uses for classes of ``__main__``.
 
-    Both are cloudpickle's, less two of its ways: it sends the text of an open file for the file, and bytes for a memoryview.
-    A class of ``__main__`` is sent with its place in the file, and by value for those who run another one.
+    Both are cloudpickle's, less three of its ways: it sends the text of an open file for the file, bytes for a memoryview,
+    and a function of its own for a method. A class of ``__main__`` is sent with its place in the file, and by value for those
+    who run another one; what comes home from there is our own class again.
     """
     import cloudpickle
 
@@ -143,14 +149,19 @@ def _picklers() -> tuple[Any, Any]:
                 raise TypeError("cannot pickle an open file")
             if type(obj) is memoryview:
                 return view_of, (obj.tobytes(), obj.format, obj.shape)
+            if type(obj) is MethodType and getattr(obj.__self__, obj.__name__, None) == obj:
+                return getattr, (obj.__self__, obj.__name__)
             return super().reducer_override(obj)
 
     class ByPlace(ByValue):
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, type) and (place := main_file.place_of(obj)):
-                file = io.BytesIO()
-                ByValue(file, 5).dump(obj)
-                return class_of_main, (place, file.getvalue())
+            if isinstance(obj, type):
+                if obj in _foreign:
+                    return class_of_main, _foreign[obj]
+                if place := main_file.place_of(obj):
+                    file = io.BytesIO()
+                    ByValue(file, 5).dump(obj)
+                    return class_of_main, (place, file.getvalue())
             return super().reducer_override(obj)
 
     return ByPlace, ByValue
@@ -158,7 +169,12 @@ def _picklers() -> tuple[Any, Any]:
 
 def class_of_main(place: main_file.Place, by_value: bytes) -> Any:
     """A class that ``__main__`` of the sender defines: our own, where this process runs the same file."""
-    return main_file.class_at(place) or pickle.loads(by_value)
+    own = main_file.class_at(place)
+    if own is not None:
+        return own
+    rebuilt = pickle.loads(by_value)
+    _foreign[rebuilt] = place, by_value
+    return rebuilt
 
 
 def view_of(data: bytes, format_: str, shape: Sequence[int]) -> memoryview:

@@ -46,7 +46,7 @@ def class_at(place: Place) -> Any:
     for module in map(sys.modules.get, (*NAMES, name)):
         if module is not None and _digest_of(module) == digest:
             found = _found(module, qualified_name)
-            if isinstance(found, type):
+            if isinstance(found, type) and found.__module__ == module.__name__:  # and not imported there
                 return found
     return None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import linecache
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -91,6 +93,50 @@ def test_who_runs_another_text_gets_it_by_value(
     found = type(codec.decode(data))
     assert found.__qualname__ == "Shot"
     assert found is not theirs.Shot
+
+
+HOME = """
+import base64, subprocess, sys
+from hubnet.core import codec
+class Shot:
+    def named(self):
+        return type(self).__name__
+class Words(str):
+    pass
+def echo(value):
+    command = [sys.executable, "-c", ECHO]
+    done = subprocess.run(command, input=base64.b64encode(codec.encode(value)[0]), capture_output=True, check=True)
+    return codec.decode(base64.b64decode(done.stdout))
+named = Shot.named
+shot, class_, method, words = echo([Shot(), Shot, Shot().named, Words("said")])
+print(type(shot) is class_ is type(method.__self__) is Shot, Shot.named is method.__func__ is named, type(words) is Words)
+"""
+ECHO = """
+import base64, sys
+from hubnet.core import codec
+values = codec.decode(base64.b64decode(sys.stdin.read()))
+assert values[0].named() == values[2]() == "Shot" and type(values[0]) is values[1] and values[3] == "said"
+sys.stdout.buffer.write(base64.b64encode(codec.encode(values)[0]))
+"""
+
+
+def test_what_comes_home_from_another_file_is_our_own_class_and_that_is_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "home.py").write_text(f"ECHO = {ECHO!r}\n{HOME}")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(tmp_path / "home.py")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("True True True\n", "")
+
+
+def test_a_class_that_was_imported_there_under_that_name_is_another_one(
+    main: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = main_file.place_of(main.Shot)
+    theirs = run(tmp_path / "worker.py", "__main__", TEXT)
+    theirs.Shot = type("Shot", (), {"__module__": "elsewhere"})
+    becomes(theirs, monkeypatch)
+    assert place is not None
+    assert main_file.class_at(place) is None
 
 
 def test_a_file_that_cannot_be_read_has_no_places(main: ModuleType, tmp_path: Path) -> None:
