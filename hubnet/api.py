@@ -218,7 +218,7 @@ def serve(main_thread: bool = False) -> None:
     runner = MainThread()
     if main_thread:
         parts.invoke = runner.invoke
-    peer.open_now()
+    peer.open_now(serves=True)
 
     def finish() -> None:
         try:

@@ -54,19 +54,22 @@ class Imports:
     def __init__(self) -> None:
         self._modules: set[str] = set()
         self._last = 0.0
-        self._main_is_ready = False
+        self._main_is_ready = self._all_is_ready = False
 
     def note(self, module: str) -> None:
         """A function of this module was registered."""
         self._modules.add(module)
         self._last = time.monotonic()
 
-    def main_is_ready(self) -> None:
-        """``__main__`` has begun to use its peer."""
+    def is_ready(self, *, all_of_it: bool) -> None:
+        """``__main__`` has begun to use its peer; or something serves, from a module that is being imported perhaps."""
         self._main_is_ready = True
+        self._all_is_ready = self._all_is_ready or all_of_it
 
     def finished(self) -> bool:
         """``__main__`` cannot be asked: it counts as done once it uses its peer, or a second after its last registration."""
+        if self._all_is_ready:
+            return True
         waits = "__main__" in self._modules and not self._main_is_ready
         if waits and time.monotonic() - self._last <= _OPEN_AFTER:
             return False

@@ -193,10 +193,10 @@ class _Peer:
 
     # -- opening up ------------------------------------------------------------------------------------------------
 
-    def open_now(self) -> None:
-        """The application serves, calls, lists or triggers: ``__main__`` is ready, modules may still be imported."""
+    def open_now(self, *, serves: bool = False) -> None:
+        """The application calls, lists or triggers: ``__main__`` is ready. Or it serves: so is what is still being imported."""
         if not self._open.is_set():
-            self.tables.imports.main_is_ready()
+            self.tables.imports.is_ready(all_of_it=serves)
             self._look.set()
 
     def _open_when_imported(self) -> None:

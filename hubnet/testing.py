@@ -249,7 +249,7 @@ class LocalNet:
         made.serve(*functions)
         made._peer.start()
         parts = made._peer.ready(time.monotonic() + _START_LIMIT)
-        made._peer.open_now()
+        made._peer.open_now(serves=True)
         made._peer.wait_for_registration(lambda: False, _START_LIMIT)  # open before anybody hears of it
         made.id, made.host, made.group = parts.id, parts.host, parts.group
         somebody_registers = self.hubs or made._peer.hub
