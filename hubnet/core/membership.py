@@ -78,8 +78,10 @@ def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhe
         renewed_elsewhere: another hub looks after it now.
         cut_off: this hub lost half its links within a second: it is the hub that is cut off.
     """
-    if renewed_elsewhere or not reachable or seen in {Seen.ALIVE, Seen.SILENT}:
+    if renewed_elsewhere or not reachable or seen is Seen.ALIVE:
         return Verdict.KEEP
+    if seen is Seen.SILENT:  # its links end before it stops to listen: it may be dying at this moment
+        return Verdict.KEEP if looks >= LOOKS else Verdict.LOOK_AGAIN
     if seen in {Seen.REFUSED, Seen.ANOTHER}:
         return Verdict.GONE  # somebody answered for that machine: we are not cut off from it
     if cut_off and seen is Seen.UNANSWERED:

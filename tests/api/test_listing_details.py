@@ -399,8 +399,8 @@ def die(children):
         os.kill(pid, signal.SIGKILL)
     for pid, _ in children:
         os.waitpid(pid, 0)
-    dials = [listener.accept()[0] for _, listener in children]
-    for dial, (_, listener) in zip(dials, children):
+    for _, listener in children:
+        dial, _ = listener.accept()
         listener.close()
         dial.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         dial.close()

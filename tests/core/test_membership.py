@@ -68,6 +68,7 @@ def test_no_hubs_give_no_order():
     ("seen", "looks", "verdict"),
     [
         (Seen.ALIVE, 1, Verdict.KEEP),
+        (Seen.SILENT, 1, Verdict.LOOK_AGAIN),
         (Seen.SILENT, LOOKS, Verdict.KEEP),
         (Seen.REFUSED, 1, Verdict.GONE),
         (Seen.ANOTHER, 1, Verdict.GONE),
