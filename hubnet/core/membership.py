@@ -84,9 +84,9 @@ def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhe
         return Verdict.KEEP if looks >= LOOKS else Verdict.LOOK_AGAIN
     if seen in {Seen.REFUSED, Seen.ANOTHER}:
         return Verdict.GONE  # somebody answered for that machine: we are not cut off from it
-    if cut_off and seen is Seen.UNANSWERED:
-        return Verdict.KEEP
-    return Verdict.GONE if looks >= LOOKS else Verdict.LOOK_AGAIN
+    if looks < LOOKS:
+        return Verdict.LOOK_AGAIN
+    return Verdict.KEEP if cut_off and seen is Seen.UNANSWERED else Verdict.GONE
 
 
 def judge_expired(seen: Seen, *, silent_for: float, suspect_limit: float, reachable: bool) -> Verdict:

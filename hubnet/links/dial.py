@@ -112,6 +112,9 @@ class Dialler:
             raise _unreachable(UNKNOWN_NAME, text) from error
         except ConnectionRefusedError as error:
             raise _unreachable(REFUSED, f"cannot reach {where}: nobody listens there") from error
+        except ConnectionError as error:
+            text = f"cannot reach {where}: it broke off as we came ({error}): its process ended, or takes no more links"
+            raise _unreachable(BROKEN_OFF, text) from error
         except OSError as error:
             reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             raise _unreachable(

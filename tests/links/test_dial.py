@@ -65,6 +65,18 @@ def test_a_host_name_is_looked_up(ends: Ends) -> None:
     one.dialler.dial("localhost", other.port, ANYBODY, soon()).close()
 
 
+def test_a_connection_that_is_reset_as_it_is_made_was_answered_from_there(ends: Ends) -> None:
+    dialler = ends().dialler
+
+    def reset(*_: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    dialler._open = reset
+    with pytest.raises(Unreachable, match="it broke off as we came") as caught:
+        dialler.dial("127.0.0.1", 1, ANYBODY, soon())
+    assert (caught.value.how, caught.value.ran) == (dial.BROKEN_OFF, "NO")
+
+
 def test_nobody_listening_is_refused_by_name(ends: Ends) -> None:
     port = free_port()
     with pytest.raises(Unreachable, match=f"cannot reach 127.0.0.1:{port}: nobody listens there") as caught:
