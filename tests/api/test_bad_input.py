@@ -76,7 +76,7 @@ def test_a_redis_that_accepts_and_says_nothing_is_no_hang(alone: Net) -> None:
         lost.run("tell = hubnet.event('x')(lambda: ((), {}))")
         begin = time.monotonic()
         lost.ask("tell()")
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 1
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_it_is_quick_and_does_without_redis(net: Net) -> None:
     done = subprocess.run([sys.executable, "-c", code], env={**net.env, "HUBNET_PORT": port}, check=False)
 
     assert done.returncode == 0
-    assert time.monotonic() - begin < 20  # 0.4 s on an idle machine; others may share it
+    assert time.monotonic() - begin < 2  # 0.4 s on an idle machine; other tests may share it
 
 
 def test_a_peer_that_found_no_hub_is_not_healthy(net: Net) -> None:

@@ -124,7 +124,7 @@ def test_a_slow_call_does_not_keep_others_out(ends: Ends, gate: Gate) -> None:
 
     begin = time.monotonic()
     assert [two.call(other, "echo", number) for number in range(20)] == list(range(20))
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 2
     gate.opened.set()
     for call in slow:
         call.result()
@@ -197,21 +197,21 @@ def test_a_call_that_finds_no_slot_is_told_before_its_deadline(ends: Ends, gate:
     holding = [Running(one.call, other, "through") for _ in range(2)]
     eventually(lambda: gate.running == 2)
     begin = time.monotonic()
-    waiting = [Running(one.call, other, "echo", 1, timeout=3.0) for _ in range(3)]
+    waiting = [Running(one.call, other, "echo", 1, timeout=1.0) for _ in range(3)]
 
     for call in waiting:
         error = call.error()
         assert isinstance(error, PeerBusy), repr(error)
         assert "HUBNET_THREAD_LIMIT" in str(error)
         assert error.ran == "NO"
-    assert 1.5 < time.monotonic() - begin < 10
+    assert 0.5 < time.monotonic() - begin < 1.3
     gate.opened.set()
     assert [call.result() for call in holding] == [None, None]
     assert one.call(other, "echo", 2) == 2
 
 
 def test_a_call_without_a_deadline_waits_for_a_slot_for_the_callers_patience(ends: Ends, gate: Gate) -> None:
-    one, other = ends(patience=3.0).serve(), ends(cap=1).serve(gate.through, echo)
+    one, other = ends(patience=0.5).serve(), ends(cap=1).serve(gate.through, echo)
     holding = Running(one.call, other, "through", timeout=None)
     eventually(lambda: gate.running == 1)
     with pytest.raises(PeerBusy):
@@ -296,7 +296,7 @@ def test_draining_gives_up_after_its_time(ends: Ends, gate: Gate) -> None:
     eventually(lambda: gate.running == 1)
     begin = time.monotonic()
     assert other.drain(0.3) is False
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 1
     other.close()
     assert isinstance(slow.error(), PeerLost)
 
