@@ -12,8 +12,9 @@ written out by hand: they stand on the path of every small call.
 from __future__ import annotations
 
 from _blake2 import blake2b
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hmac import compare_digest
+from itertools import chain
 from struct import Struct
 from typing import NamedTuple, Protocol
 
@@ -41,6 +42,7 @@ _HEAD, _REST, _KIND_TO_NAME = slice(HEADER_SIZE), slice(HEADER_SIZE, None), slic
 _PROVED, _PROOF, _BODY = slice(-PROOF), slice(-PROOF, None), slice(HEADER_SIZE, -PROOF)
 
 Buffer = bytes | bytearray | memoryview
+Pieces = chain[Buffer]
 
 
 class Rest(NamedTuple):
@@ -71,8 +73,8 @@ class Protection(Protocol):
         patience: int = 0,
         remaining: int = 0,
         buffers: Sequence[memoryview] = (),
-    ) -> list[Buffer]:
-        """Any frame: the pieces to send, in order."""
+    ) -> Pieces:
+        """Any frame: the pieces to send, in order; those of large buffers are made as they are asked for, once."""
         ...
 
     def open_small(self, frame: bytes) -> bytes:
@@ -161,15 +163,15 @@ class Tagged:
         patience: int = 0,
         remaining: int = 0,
         buffers: Sequence[memoryview] = (),
-    ) -> list[Buffer]:
+    ) -> Pieces:
         if not buffers and len(body) < SMALL:
-            return [self.small(prefix(kind, name, depth, patience, remaining), body)]
+            return chain((self.small(prefix(kind, name, depth, patience, remaining), body),))
         table = _table(buffers)
         length = _fits(len(name) + len(table) + len(body) + PROOF)
         head = _PACK(length, kind, 0, len(buffers), len(name), depth, patience, remaining) + name + table
         self._sent(head)
         self._sent(body)
-        return [head, body, self._proof_of_sent(), *buffers]
+        return chain((head, body, self._proof_of_sent()), buffers)
 
     def open_small(self, frame: bytes) -> bytes:
         self._received(frame[_PROVED])
@@ -232,16 +234,18 @@ class Sealed:
         patience: int = 0,
         remaining: int = 0,
         buffers: Sequence[memoryview] = (),
-    ) -> list[Buffer]:
+    ) -> Pieces:
         if not buffers and len(body) < SMALL:
-            return [self.small(prefix(kind, name, depth, patience, remaining), body)]
+            return chain((self.small(prefix(kind, name, depth, patience, remaining), body),))
         table = _table(buffers)
         length = _fits(len(name) + len(table) + len(body) + PROOF)
         head = _PACK(length, kind, 0, len(buffers), len(name), depth, patience, remaining)
-        pieces: list[Buffer] = [head, self._seal(name + table + body, head)]
+        return chain((head, self._seal(name + table + body, head)), self._sealed(buffers))
+
+    def _sealed(self, buffers: Sequence[memoryview]) -> Iterator[bytes]:
         for buffer in buffers:
-            pieces.extend(self._seal(buffer[at : at + PIECE], b"") for at in range(0, buffer.nbytes, PIECE))
-        return pieces
+            for at in range(0, buffer.nbytes, PIECE):
+                yield self._seal(buffer[at : at + PIECE], b"")
 
     def _seal(self, data: Buffer, head: bytes) -> bytes:
         nonce = self._sent.to_bytes(12, "big")

@@ -12,7 +12,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from hubnet import machine
@@ -170,14 +170,16 @@ class Link:
 
     # -- both sides ------------------------------------------------------------------------------------------------
 
-    def send(self, pieces: Sequence[Buffer], deadline: float | None = None) -> None:
+    def send(self, pieces: Iterable[Buffer], deadline: float | None = None) -> None:
         """Write all pieces.
 
         Raises:
             PeerLost: the link broke before the last byte was taken (``.ran`` NO).
             CallTimeout: the deadline passed.
         """
-        for piece in pieces:
+        for piece in pieces:  # sealing the next one may have taken long
+            if deadline is not None and time.monotonic() >= deadline:
+                raise CallTimeout("the deadline passed", ran=NO)
             try:
                 sent = self._sock.send(piece)
             except OSError as error:
@@ -347,7 +349,7 @@ class Link:
         """Tell the other side that nothing sent from now on will be read."""
         self.said_bye = True
         try:
-            self._sock.send(self.protection.pack(frames.BYE, b"")[0], socket.MSG_DONTWAIT)
+            self._sock.send(self.protection.small(frames.prefix(frames.BYE), b""), socket.MSG_DONTWAIT)
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # it ended before we could say so

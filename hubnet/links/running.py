@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import chain
 from queue import SimpleQueue
 from time import monotonic
 from types import CoroutineType
@@ -14,7 +15,7 @@ from hubnet.core import calls, codec, frames
 from hubnet.core.codec import PLAIN, dumps, loads
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flag
-from hubnet.core.frames import PLAIN_RESULT, SMALL, Buffer
+from hubnet.core.frames import PLAIN_RESULT, SMALL, Buffer, Pieces
 from hubnet.errors import YES, CallTimeout, EncodeError, RemoteError
 from hubnet.links.context import NO_CALL, Call, here
 from hubnet.links.link import Frame, Link
@@ -23,14 +24,14 @@ _LONGEST_MESSAGE = 4 << 10
 _LONGEST_TRACEBACK = 32 << 10
 
 
-def run(host: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> list[Buffer]:
+def run(host: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> Pieces:
     """Run one call in its context; the pieces of its answer. Never raises."""
     outside = here.call
     here.call = Call(frame.depth, arrived + frame.remaining / 1e6 if frame.remaining else None, host.peer, link)
     try:
         invoke = None if connection.builtin else host.invoke
         answer = answer_to(link, connection, frame.body, frame.buffers, invoke)
-        return [answer] if isinstance(answer, bytes) else answer
+        return chain((answer,)) if isinstance(answer, bytes) else answer
     finally:
         here.call = outside
 
@@ -41,7 +42,7 @@ def answer_to(
     body: Buffer,
     buffers: Sequence[Any] = (),
     invoke: Callable[..., Any] | None = None,
-) -> bytes | list[Buffer]:
+) -> bytes | Pieces:
     """Run a function on pickled arguments; its answer as one frame where it is small. Never raises."""
     protection = link.protection
     try:

@@ -17,11 +17,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
 from hubnet.core.connections import Connection, untagged
+from hubnet.core.frames import Pieces
 from hubnet.errors import HubnetError, RemoteProtocolError
 from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
@@ -37,7 +39,7 @@ _CHUNK = 65536
 _SLOT = Connection("", lambda: None)
 _log = logging.getLogger("hubnet")
 
-_Following = bytes | Frame | list[frames.Buffer] | None
+_Following = bytes | Frame | Pieces | None
 # What becomes of a request. _WAIT: whoever frees a slot runs it. _CROSSED: it met our goodbye and must not run.
 _RUN, _WAIT, _REFUSE, _CROSSED = range(4)
 
@@ -222,7 +224,7 @@ class Serving:
         data: _Following = link.hear()
         try:
             while data is not None:
-                if isinstance(data, list):
+                if isinstance(data, chain):
                     if not self._answer(link, data):
                         return
                     break
@@ -271,7 +273,7 @@ class Serving:
             return following
         finally:
             here.call = outside
-            self._leave_slot(link, depth, answering=isinstance(following, list))
+            self._leave_slot(link, depth, answering=isinstance(following, chain))
 
     def _exchange_plain(self, link: Link, depth: int, data: bytes) -> _Following:
         while True:
@@ -430,7 +432,7 @@ class Serving:
         self._host.count("calls_refused")
         return self._answer(link, link.protection.pack(frames.REFUSED, calls.refusal(code, text)))
 
-    def _answer(self, link: Link, pieces: list[frames.Buffer]) -> bool:
+    def _answer(self, link: Link, pieces: Pieces) -> bool:
         """Send an answer; whether the link goes on."""
         try:
             link.send(pieces)

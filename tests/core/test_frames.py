@@ -301,7 +301,7 @@ def test_swapped_pieces_of_buffers_are_refused_by_the_sealed_suite():
 
 def test_a_buffer_offered_as_a_frame_is_refused_by_the_sealed_suite():
     near, far = linked(handshake.SEALED)
-    pieces = near.pack(frames.RESULT, b"", buffers=[memoryview(b"buffer")])
+    pieces = list(near.pack(frames.RESULT, b"", buffers=[memoryview(b"buffer")]))
     far.open(bytes(pieces[0]), pieces[1])
     with pytest.raises(RemoteProtocolError):
         far.open(b"\0" * HEADER_SIZE, pieces[2])
@@ -327,7 +327,7 @@ def test_mutated_frames_raise_nothing_but_remote_protocol_errors(suite, before, 
         one(near)
     body = data.draw(st.binary(max_size=64))
     buffers = [memoryview(buffer) for buffer in data.draw(st.lists(st.binary(max_size=16), max_size=3))]
-    pieces = near.pack(frames.REQUEST, body, name=b"tag", buffers=buffers)
+    pieces = list(near.pack(frames.REQUEST, body, name=b"tag", buffers=buffers))
     valid = joined(pieces)[: HEADER_SIZE + HEADER.unpack_from(bytes(pieces[0]))[0]]
     out = bytearray(valid)
     for _ in range(data.draw(st.integers(1, 4))):
