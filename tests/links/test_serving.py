@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hubnet.core import frames
+from hubnet.core import calls, codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.handshake import Initiator
 from hubnet.errors import HubnetError, PeerBusy, PeerLost
@@ -211,11 +211,14 @@ def test_a_call_that_finds_no_slot_is_told_before_its_deadline(ends: Ends, gate:
 
 
 def test_a_call_without_a_deadline_waits_for_a_slot_for_the_callers_patience(ends: Ends, gate: Gate) -> None:
-    one, other = ends(patience=0.5).serve(), ends(cap=1).serve(gate.through, echo)
+    one, other = ends().serve(), ends(cap=1).serve(gate.through, echo)
     holding = Running(one.call, other, "through", timeout=None)
     eventually(lambda: gate.running == 1)
-    with pytest.raises(PeerBusy):
-        one.call(other, "echo", 1, timeout=None)
+    link = one.dialler.dial("127.0.0.1", other.port, other.own, soon(20))
+    refused = link.exchange(b"echo", codec.encode(((1,), {}))[0], [], 0, 500, None)
+    link.close()
+    assert refused.kind == frames.REFUSED
+    assert isinstance(calls.refused(bytes(refused.body), connection="echo", peer=None)[0], PeerBusy)
     gate.opened.set()
     holding.result()
 
