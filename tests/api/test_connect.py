@@ -600,6 +600,7 @@ def test_whose_patience_ends_before_a_place_is_free_is_told_that_the_peer_is_bus
     shared: Net, crowd: list[Actor], worker: Actor
 ) -> None:
     asker = shared.actor(APP + "\n    w = hubnet.wait_for(1, 'w')[0]", HUBNET_TIMEOUT="0.5")
+    asker.ask("who(peer=w, timeout=20)")  # its link is there: what follows waits for a place alone
     worker.run("gate.clear(); del entered[:]")
     crowd[0].send("ask", "one_at_a_time(1, peer=w)")
     eventually(lambda: worker.ask("entered") == [1])
