@@ -95,7 +95,7 @@ def test_a_hub_of_another_net_is_no_hub_even_where_it_is_named(
 ) -> None:
     hub, _ = nets["one.two"]
     host, port = hub.ask("(hubnet.Peer().host, hubnet.Peer().port)")
-    stray = shared.actor(SERVES, HUBNET_NAMESPACE="one", HUBNET_HUBS=f"{host}:{port}", HUBNET_TIMEOUT="1")
+    stray = shared.actor(SERVES, HUBNET_NAMESPACE="one", HUBNET_HUBS=f"{host}:{port}", HUBNET_TIMEOUT="4")
     with pytest.raises(Raised, match="namespace") as caught:
         stray.ask("hubnet.peers()")
     assert caught.value.kind == "NoHub"
