@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hubnet
@@ -26,7 +26,7 @@ from hubnet.peer import _Peer
 
 LONGEST_ERROR = 2000
 EXAMPLES = 900 if os.environ.get("HUBNET_CI") == "1" else 300
-fuzz = settings(max_examples=EXAMPLES, deadline=None, database=None)
+fuzz = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _raises(*args: object) -> Any:

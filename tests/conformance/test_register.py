@@ -60,7 +60,7 @@ def redis_store(server) -> Iterator[RedisStore]:
 
 
 @given(told=story)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_the_scripts_and_the_rule_agree_on_every_story(redis_store, server, told):
     with Broker(Settings(redis_url=server.url)).client() as admin:
         admin.flushall()

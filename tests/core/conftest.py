@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("laptop", max_examples=15, deadline=None, database=None)
-settings.register_profile("ci", max_examples=80, deadline=None, database=None, print_blob=True)
+_patient = settings(
+    deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no failure
+settings.register_profile("laptop", _patient, max_examples=15)
+settings.register_profile("ci", _patient, max_examples=80, print_blob=True)
 settings.load_profile("ci" if os.environ.get("HUBNET_CI") == "1" else "laptop")

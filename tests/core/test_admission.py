@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -94,7 +94,9 @@ class Serving(RuleBasedStateMachine):
         assert self.admission.queued == self.admission.running == 0
 
 
-Serving.TestCase.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
+Serving.TestCase.settings = settings(
+    max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestServing = Serving.TestCase
 
 
