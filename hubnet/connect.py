@@ -11,6 +11,7 @@ from hubnet import peer as peers
 from hubnet.core.connections import Connection, names_of
 from hubnet.core.flags import Flag
 from hubnet.core.identity import came, text, whole
+from hubnet.core.selection import callers_of
 from hubnet.core.targets import boolean, seconds
 from hubnet.errors import ConfigError
 
@@ -39,11 +40,11 @@ def connect(tag: Callable[Parameters, Result_co]) -> Connected[Parameters, Resul
 
 @overload
 def connect(
-    tag: str | None = None, *, idempotent: bool = False, limit: int | None = None
+    tag: str | None = None, *, idempotent: bool = False, limit: int | None = None, allow: Any = None
 ) -> Callable[[Callable[Parameters, Result_co]], Connected[Parameters, Result_co]]: ...
 
 
-def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = None) -> Any:
+def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = None, allow: Any = None) -> Any:
     """Register a function as a connection: callable here as before, and from any peer with ``peer=``.
 
     Args:
@@ -51,6 +52,9 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
             also served under its file's module name.
         idempotent: running it twice does no harm, so a call that may have been lost is sent again.
         limit: most runs of it at once that others may have on this peer; what this peer calls itself is not counted.
+        allow: whose calls are served: as `groups` of ``subscribe``, or a dict of its filters, such as
+            ``{"groups": "leads", "hubs_only": True}``; everybody's by default. It keeps mistakes out, not enemies: whoever
+            has the secret may call itself by any group. What this peer calls itself is served.
 
     Returns:
         The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there.
@@ -67,11 +71,12 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
     boolean(idempotent, "connect(idempotent=…)")
     if limit is not None:
         limit = whole(limit, "connect(limit=…) takes None or a whole number", 1, _MOST_RUNS)
+    callers = None if allow is None else callers_of(allow)
 
     def decorate(function: Callable[..., Any]) -> Any:
         _check(function)
         name, aliases = names_of(function, tag)
-        connection = Connection(name, function, idempotent=idempotent, limit=limit, aliases=aliases)
+        connection = Connection(name, function, idempotent=idempotent, limit=limit, allow=callers, aliases=aliases)
         peers.process_peer().add_connection(connection)
         peers.autostart()
         return callable_connection(function, connection)

@@ -54,6 +54,8 @@ class Settings(NamedTuple):
     """Seconds that a silent but connectable peer stays listed: a stopped process may come back."""
     wire: str = "auto"
     """auto: sealed where both ends can; sealed: refuse less; open-mac: authenticated, never encrypted."""
+    integrity: str = "header"
+    """full: large buffers are proved as well where links are not sealed. Costs about a millisecond a MiB at each end."""
     outbox: tuple[int, int] = (64 * MIB, 200_000)
     """Bytes and number of events kept while Redis is slow or away; beyond it the oldest go, counted."""
     event_limit: int = 4 * MIB
@@ -229,6 +231,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "lease": ("HUBNET_LEASE", _seconds(0.3, 3600)),
     "suspect": ("HUBNET_SUSPECT", _seconds(0, 7 * 86400)),
     "wire": ("HUBNET_WIRE", _one_of("auto", "sealed", "open-mac")),
+    "integrity": ("HUBNET_INTEGRITY", _one_of("header", "full")),
     "outbox": ("HUBNET_OUTBOX", _outbox),
     "event_limit": ("HUBNET_EVENT_LIMIT", _whole(1024, 64 * MIB)),
     "timeout": ("HUBNET_TIMEOUT", _seconds(0.05, 86400)),
@@ -243,7 +246,7 @@ _KINDS = {
     float: "a number of seconds",
     tuple: "a list or a str, as in the variable",
 }
-_LATER = {"HUBNET_TLS_CERT": "", "HUBNET_TLS_KEY": "", "HUBNET_TLS_CA": "", "HUBNET_INTEGRITY": "header"}
+_LATER = {"HUBNET_TLS_CERT": "", "HUBNET_TLS_KEY": "", "HUBNET_TLS_CA": ""}
 
 _wishes: dict[str, str] = {}
 _settings: Settings | None = None

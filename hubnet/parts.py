@@ -17,10 +17,10 @@ from hubnet.bus.subscription import Subscription
 from hubnet.colleagues import WARN, Colleagues, warned
 from hubnet.core import calls, handshake, sealing
 from hubnet.core.channels import Names
-from hubnet.core.connections import Connection, Connections
+from hubnet.core.connections import Connection, Connections, Filter
 from hubnet.core.envelopes import Opener, Packer, Sender
 from hubnet.core.handshake import Responder, Self, digest_of
-from hubnet.core.identity import generate_id, group_name
+from hubnet.core.identity import decode_id, generate_id, group_name
 from hubnet.core.keys import Keyring
 from hubnet.core.selection import Query
 from hubnet.counters import Counters
@@ -67,8 +67,8 @@ class Parts:
         self.id = generate_id(self.port, self.host, self.group)
         self.machine = world.machine_id()
         self._self = Self(digest_of(self.id), incarnation)
-        self._suites = handshake.suites_for(settings.wire)
-        dialler = Dialler(self._self, self.ring, settings.wire, self._hello, world.open)
+        self._suites = handshake.suites_for(settings.wire, settings.integrity)
+        dialler = Dialler(self._self, self.ring, self._suites, self._hello, world.open)
         sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
         packer, opener = Packer(sender, self.ring), Opener(self.ring)
         self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
@@ -179,6 +179,18 @@ class Parts:
         if digest_of(peer_id) == link.foreign.digest:
             link.foreign_id, link.friendly = peer_id, said
 
+    @staticmethod
+    def forbids(callers: Filter, link: Link) -> str:
+        """Why a connection is not for whoever is at the other end; "" if it is."""
+        if not link.foreign_id:
+            return "is not for a peer that did not say who it is"
+        caller, hub = decode_id(link.foreign_id), bool(link.friendly.get("hub"))
+        machine_id = str(link.friendly.get("machine", ""))
+        if callers.matches(peer_id=link.foreign_id, group=caller.group, hub=hub, machine=machine_id):
+            return ""
+        who = f"{'the hub' if hub else 'the peer'} {caller.host}:{caller.port} of group {caller.group}"
+        return f"is not for {who}: see its allow="
+
     def ended(self, link: Link) -> None:
         """A link has ended."""
         if link.home and self.hub:
@@ -189,7 +201,8 @@ class Parts:
         self.counters.add(what)
 
     def _hello(self) -> bytes:
-        return json.dumps({**self.peer.friendly_id, "id": self.id.decode()}).encode()
+        said = {**self.peer.friendly_id, "machine": self.machine, "id": self.id.decode()}
+        return json.dumps(said).encode()
 
     def _who(self) -> dict[str, Any]:
         return {"id": self.id, "friendly": self.peer.friendly_id}

@@ -111,7 +111,7 @@ class LocalPeer:
             if isinstance(connection, Connection):
                 own = Connection(  # runs are counted for each peer
                     connection.tag, connection.function, idempotent=connection.idempotent, limit=connection.limit,
-                    aliases=connection.aliases,
+                    allow=connection.allow, aliases=connection.aliases,
                 )  # fmt: skip
                 self._peer.add_connection(own)
             else:

@@ -68,6 +68,7 @@ TABLE = {
     "thread_limit": (32, {"1": 1, "512": 512}, ["0", "513", "x", ""]),
     "lease": (10.0, {"0.3": 0.3, "3600": 3600.0}, ["0.2", "3601", "x", "nan", "inf", ""]),
     "suspect": (3600.0, {"0": 0.0, "604800": 604800.0}, ["-1", "604801", "nan", "x"]),
+    "integrity": ("header", {"full": "full", "header ": "header"}, ["", "Full", "none"]),
     "wire": ("auto", {"sealed": "sealed", " open-mac ": "open-mac", "auto": "auto"}, ["", "Sealed", "none", "tls"]),
     "outbox": (
         (64 * MIB, 200_000),

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from hubnet.core import main_file
 from hubnet.errors import ConfigError
+
+
+class Filter(Protocol):
+    """Decides on what a peer says of itself."""
+
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool: ...
 
 
 class Connection:
@@ -19,14 +25,17 @@ class Connection:
         function: what runs here.
         idempotent: whether running it twice does no harm, so a lost call may be repeated.
         limit: most runs at once on this peer, or None.
+        allow: whose calls are served, or None for everybody's.
         counted: whether runs count against the cap.
         builtin: whether every peer has it; built-ins are not listed.
-        plain: counted, without a limit.
+        plain: counted, without a limit, for everybody.
         aliases: further tags it is served under.
         running: runs in progress, kept by the admission when there is a limit.
     """
 
-    __slots__ = ("aliases", "builtin", "counted", "function", "idempotent", "limit", "name", "plain", "running", "tag")
+    __slots__ = (
+        "aliases", "allow", "builtin", "counted", "function", "idempotent", "limit", "name", "plain", "running", "tag",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -35,6 +44,7 @@ class Connection:
         *,
         idempotent: bool = False,
         limit: int | None = None,
+        allow: Filter | None = None,
         counted: bool = True,
         builtin: bool = False,
         aliases: tuple[str, ...] = (),
@@ -44,10 +54,11 @@ class Connection:
         self.function = function
         self.idempotent = idempotent
         self.limit = limit
+        self.allow = allow
         self.counted = counted
         self.builtin = builtin
         self.aliases = aliases
-        self.plain = counted and limit is None
+        self.plain = counted and limit is None and allow is None
         self.running = 0
 
 

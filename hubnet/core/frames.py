@@ -4,21 +4,22 @@
 
 Each direction of a link has its own key, and every proof depends on all that went before it (by a running digest, or by a
 counter that is never sent), so a frame replayed, dropped, reordered or reflected fails. ``Tagged`` (suite 1) proves
-everything but the buffers with keyed BLAKE2b; ``Sealed`` (suite 2) encrypts everything after the header, buffers a MiB at
-a time with AES-256-GCM. Packing and opening are
-written out by hand: they stand on the path of every small call.
+everything but the buffers with keyed BLAKE2b, ``TaggedWhole`` the buffers too, a MiB at a time; ``Sealed`` (suite 2)
+encrypts everything after the header, buffers a MiB at a time, with AES-256-GCM. Packing and opening are written out by hand:
+they stand on the path of every small call.
 """
 
 from __future__ import annotations
 
 from _blake2 import blake2b
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hmac import compare_digest
 from itertools import chain
 from struct import Struct
 from typing import NamedTuple, Protocol
 
 from hubnet.core import handshake, sealing
+from hubnet.core.keys import expand
 from hubnet.errors import EncodeError, RemoteProtocolError
 
 HELLO, REQUEST, RESULT, RAISED, FLAG, REFUSED, BYE = range(1, 8)
@@ -31,6 +32,8 @@ PIECE = 1 << 20
 MOST_BUFFERS = 4096
 SMALL = 1 << 15
 _PERSON = b"hubnet/1 frame"
+_REKEY = b"hubnet/1 rekey"
+_EPOCH = (1 << 16) - 1  # the last frame under one key, in the low bits of the counter
 _PACK = HEADER.pack
 _BUFFER_LENGTH = Struct("<Q")
 _LENGTH = Struct("<I")
@@ -171,7 +174,10 @@ class Tagged:
         head = _PACK(length, kind, 0, len(buffers), len(name), depth, patience, remaining) + name + table
         self._sent(head)
         self._sent(body)
-        return chain((head, body, self._proof_of_sent()), buffers)
+        return chain((head, body, self._proof_of_sent()), self._apart(buffers))
+
+    def _apart(self, buffers: Sequence[memoryview]) -> Iterable[Buffer]:
+        return buffers
 
     def open_small(self, frame: bytes) -> bytes:
         self._received(frame[_PROVED])
@@ -209,18 +215,51 @@ class Tagged:
         return piece
 
 
+class TaggedWhole(Tagged):
+    """Suite 1 whole: each piece of a buffer is followed by the proof of all so far."""
+
+    def _apart(self, buffers: Sequence[memoryview]) -> Iterator[Buffer]:
+        for buffer in buffers:
+            for at in range(0, buffer.nbytes, PIECE):
+                piece = buffer[at : at + PIECE]
+                self._sent(piece)
+                yield piece
+                yield self._proof_of_sent()
+
+    def buffer_size(self, length: int) -> int:
+        return length + PROOF * (-(-length // PIECE))
+
+    def open_piece(self, piece: Buffer) -> Buffer:
+        return self.open(b"", piece)
+
+
 class Sealed:
-    """Suite 2: AES-256-GCM; the header is proved, the rest and the buffers are hidden as well."""
+    """Suite 2: AES-256-GCM; the header is proved, the rest and the buffers are hidden as well.
+
+    After each 65 536 frames or pieces, 64 GiB at most where buffers are large, the key of a direction is derived anew from the
+    one before it, which is forgotten: GCM's limits are far away, and who takes a key later cannot read what was sent earlier.
+    """
 
     def __init__(self, send_key: bytes, receive_key: bytes) -> None:
+        self._send_key, self._receive_key = send_key, receive_key
         self._encrypt = sealing.cipher(send_key).encrypt
         self._decrypt = sealing.cipher(receive_key).decrypt
         self._sent = 0
         self._received = 0
 
+    def _rekey_sending(self) -> None:
+        self._send_key = expand(self._send_key, _REKEY)
+        self._encrypt = sealing.cipher(self._send_key).encrypt
+
+    def _rekey_receiving(self) -> None:
+        self._receive_key = expand(self._receive_key, _REKEY)
+        self._decrypt = sealing.cipher(self._receive_key).decrypt
+
     def small(self, prefix: bytes, body: bytes) -> bytes:
         counter = self._sent
         self._sent = counter + 1
+        if not counter & _EPOCH and counter:
+            self._rekey_sending()
         head = _PACK_LENGTH(len(prefix) + len(body) + _MORE) + prefix[:_FIXED]
         return head + self._encrypt(counter.to_bytes(12, "big"), prefix[_FIXED:] + body, head)
 
@@ -240,21 +279,25 @@ class Sealed:
         table = _table(buffers)
         length = _fits(len(name) + len(table) + len(body) + PROOF)
         head = _PACK(length, kind, 0, len(buffers), len(name), depth, patience, remaining)
-        return chain((head, self._seal(name + table + body, head)), self._sealed(buffers))
+        return chain((head, self._seal(name + table + body, head)), self._apart(buffers))
 
-    def _sealed(self, buffers: Sequence[memoryview]) -> Iterator[bytes]:
+    def _apart(self, buffers: Sequence[memoryview]) -> Iterator[bytes]:
         for buffer in buffers:
             for at in range(0, buffer.nbytes, PIECE):
                 yield self._seal(buffer[at : at + PIECE], b"")
 
     def _seal(self, data: Buffer, head: bytes) -> bytes:
-        nonce = self._sent.to_bytes(12, "big")
-        self._sent += 1
-        return self._encrypt(nonce, data, head)
+        counter = self._sent
+        self._sent = counter + 1
+        if not counter & _EPOCH and counter:
+            self._rekey_sending()
+        return self._encrypt(counter.to_bytes(12, "big"), data, head)
 
     def open_small(self, frame: bytes) -> bytes:
         counter = self._received
         self._received = counter + 1
+        if not counter & _EPOCH and counter:
+            self._rekey_receiving()
         try:
             return self._decrypt(counter.to_bytes(12, "big"), frame[_REST], frame[_HEAD])
         except Exception:
@@ -276,6 +319,8 @@ class Sealed:
     def open(self, header: bytes, rest: Buffer) -> Buffer:
         counter = self._received
         self._received = counter + 1
+        if not counter & _EPOCH and counter:
+            self._rekey_receiving()
         try:
             return self._decrypt(counter.to_bytes(12, "big"), rest, header)
         except Exception:
@@ -296,7 +341,11 @@ def _fits(length: int) -> int:
     return length
 
 
+_KINDS: dict[int, type[Tagged | Sealed]] = {
+    handshake.TAGGED: Tagged, handshake.SEALED: Sealed, handshake.TAGGED_WHOLE: TaggedWhole,
+}  # fmt: skip
+
+
 def protection(session: handshake.Session) -> Protection:
     """What protects the frames of a link after this handshake."""
-    suite = Sealed if session.suite == handshake.SEALED else Tagged
-    return suite(session.send_key, session.receive_key)
+    return _KINDS[session.suite](session.send_key, session.receive_key)

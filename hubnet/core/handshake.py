@@ -14,7 +14,9 @@ one wanted says so in M4, under its tag. The traffic keys are fresh per link and
     initiator   (begin) → WAIT_M2 → WAIT_M4 → DONE
     responder             WAIT_M1 → WAIT_M3 → DONE
 
-Suite 1 protects frames with keyed BLAKE2b; suite 2 adds X25519 to the keys and seals frames with AES-256-GCM.
+Suite 1 protects frames with keyed BLAKE2b; suite 2 adds X25519 to the keys and seals frames with AES-256-GCM. Suite 1
+whole has the large buffers under the proof as well, for those who ask for it. The responder takes the first of 2, 1 and 1
+whole that both allow.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from hubnet.errors import AuthenticationError, RemoteProtocolError
 
 MAGIC = b"HUB1"
 VERSION = 1
-TAGGED, SEALED = 1, 2
+TAGGED, SEALED, TAGGED_WHOLE = 1, 2, 8
+_IN_ORDER = (SEALED, TAGGED, TAGGED_WHOLE)
 LIMIT = 256
 ANY_ID = bytes(32)
 ANY_INCARNATION = bytes(16)
@@ -78,19 +81,18 @@ def digest_of(peer_id: bytes) -> bytes:
     return hashlib.sha256(peer_id).digest()
 
 
-def suites_for(wire: str) -> int:
-    """The suites to offer or accept under a HUBNET_WIRE policy, as bits.
+def suites_for(wire: str, integrity: str = "header") -> int:
+    """The suites to offer or accept under HUBNET_WIRE and HUBNET_INTEGRITY, as bits.
 
     Raises:
         AuthenticationError: sealing is demanded and cannot be done here.
     """
-    if wire == "open-mac":
-        return TAGGED
     if wire == "sealed":
         if not sealing.available():
             raise AuthenticationError("HUBNET_WIRE=sealed needs the package cryptography: pip install 'hubnet[crypto]'")
         return SEALED
-    return TAGGED | SEALED if sealing.available() else TAGGED
+    tagged = TAGGED_WHOLE if integrity == "full" else TAGGED | TAGGED_WHOLE
+    return tagged | SEALED if wire == "auto" and sealing.available() else tagged
 
 
 def _hash(*parts: bytes) -> bytes:
@@ -198,7 +200,7 @@ class Initiator(_Side):
         if len(buffer) < _M2_HEAD.size:
             return None
         magic, version, suite, _ = _M2_HEAD.unpack_from(buffer)
-        if magic != MAGIC or version != VERSION or suite not in {TAGGED, SEALED} or not suite & self._suites:
+        if magic != MAGIC or version != VERSION or suite not in _IN_ORDER or not suite & self._suites:
             raise RemoteProtocolError("the listener does not speak hubnet's handshake, or an offer was altered")
         return _M2_HEAD.size + 32 + (32 if suite == SEALED else 0)
 
@@ -219,6 +221,8 @@ class Initiator(_Side):
         expected = self._tag(b"r>i", _hash(self._th, self._m3), message[:-32])
         if not hmac.compare_digest(tag, expected):
             raise AuthenticationError("the listener did not prove the secret")
+        if verdict >= len(VERDICTS):
+            raise RemoteProtocolError(f"the listener answered with verdict {verdict}, which is not known here")
         foreign = Self(digest, incarnation)
         if verdict == ACCEPTED and not _meets(self._wanted, foreign):
             raise AuthenticationError("the listener proved the secret but is not the peer that was dialled")
@@ -251,7 +255,7 @@ class Responder(_Side):
         if len(buffer) < _M1_HEAD.size:
             return None
         magic, low, high, suites, kids = _M1_HEAD.unpack_from(buffer)
-        if magic != MAGIC or not 1 <= kids <= 4 or not suites & (TAGGED | SEALED):
+        if magic != MAGIC or not 1 <= kids <= 4 or not suites & sum(_IN_ORDER):
             raise RemoteProtocolError("not hubnet's handshake")
         if not low <= VERSION <= high:
             raise RemoteProtocolError(f"wire versions {low} to {high} offered, {VERSION} is spoken here")
@@ -264,14 +268,16 @@ class Responder(_Side):
         _, _, _, offered, kids = _M1_HEAD.unpack_from(message)
         common = offered & self._suites
         if not common:
-            raise AuthenticationError("no protection in common: HUBNET_WIRE differs between the two ends")
+            raise AuthenticationError(
+                "no protection in common: HUBNET_WIRE or HUBNET_INTEGRITY differ, or one end cannot seal"
+            )
         keys = None
         for number in range(kids):
             start = _M1_HEAD.size + 8 * number
             keys = keys or self._ring.get(message[start : start + 8])
         if keys is None:
             raise AuthenticationError("an unknown secret")
-        suite = SEALED if common & SEALED else TAGGED
+        suite = next(one for one in _IN_ORDER if common & one)
         point = self._exchange.public if suite == SEALED and self._exchange else b""
         self._m1 = message
         m2 = _M2_HEAD.pack(MAGIC, VERSION, suite, keys.kid) + self._nonce + point

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from hubnet.core.identity import came, decode_id, group_name
-from hubnet.core.targets import peer_id_of
+from hubnet.core.targets import boolean, peer_id_of
 
 DEEPEST = 8
 """Lists within lists in a filter: a few are how groups of peers are put together, more are a list that holds itself."""
@@ -102,20 +102,40 @@ def filter_of(wish: Any, parameter: str, depth: int = 0) -> Query | AnyOf:
         query = None
     if isinstance(query, Query):
         return query
-    if parameter == "groups" and (wish is None or isinstance(wish, str)):
+    names_groups = parameter != "peers"
+    if names_groups and (wish is None or isinstance(wish, str)):
         return Query(groups=frozenset((group_name(wish, parameter),)))
     if isinstance(wish, (list, tuple, set, frozenset)):
         if depth == DEEPEST:
             raise ValueError(f"{parameter}= takes lists at most {DEEPEST} deep, not {came(wish)}")
         return AnyOf(tuple(filter_of(member, parameter, depth + 1) for member in wish))
     rule = (
-        f"{parameter}= takes a {'group' if parameter == 'groups' else 'peer id'} (str), a peer id (bytes), a record, a "
+        f"{parameter}= takes a {'group' if names_groups else 'peer id'} (str), a peer id (bytes), a record, a "
         "RemotePeer, a result of hubnet.peers(), or a list of these;"
     )
     peer_id = peer_id_of(wish, rule)
     assert isinstance(peer_id, bytes)  # pairs are lists here
     peer_id_of(peer_id, rule)
     return Query(ids=frozenset((peer_id,)))
+
+
+_FILTERS = frozenset(("groups", "hubs_only", "peers"))
+
+
+def callers_of(wish: Any) -> Query | AnyOf | AllOf:
+    """The filter that ``allow`` of ``connect`` means.
+
+    Args:
+        wish: as `groups` of ``subscribe``; or a dict of its filters ``groups``, ``hubs_only`` and ``peers``, which combine.
+
+    Raises:
+        TypeError, ValueError: naming the parameter.
+    """
+    if not isinstance(wish, dict) or not set(wish) <= _FILTERS or not wish:
+        return filter_of(wish, "connect(allow=…), allow")
+    named = {**dict.fromkeys(("groups", "peers")), "hubs_only": False, **wish}
+    hubs_only = Query(hubs_only=boolean(named["hubs_only"], "connect(allow={'hubs_only': …})"))
+    return AllOf((filter_of(named["groups"], "groups"), filter_of(named["peers"], "peers"), hubs_only))
 
 
 def group_names(groups: str | Iterable[str] | None, parameter: str = "groups") -> frozenset[str] | None:

@@ -27,13 +27,12 @@ class Sequence:
     def arrive(self, incarnation: bytes, channel: bytes, first: int, count: int) -> Arrival:
         """Note an envelope; how many events before it are missing, and how many of its own came before."""
         key = (incarnation, channel)
-        expected = self._next.get(key)
+        expected = self._next.pop(key, None)
         end = first + count
         if expected is None:
             if len(self._next) >= _REMEMBERED:
-                del self._next[next(iter(self._next))]
+                del self._next[next(iter(self._next))]  # who has been silent longest: who talks moves to the end
             self._next[key] = end
             return Arrival(0, 0)
-        if end > expected:
-            self._next[key] = end
+        self._next[key] = max(end, expected)
         return Arrival(max(0, first - expected), min(count, max(0, expected - first)))

@@ -10,11 +10,13 @@ import logging
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 from hubnet.core import frames, handshake
 from hubnet.errors import AuthenticationError, HubnetError, RemoteProtocolError
+from hubnet.links.complaints import Complaints
 from hubnet.links.link import Link
 
 LIMIT = 5.0
@@ -36,6 +38,7 @@ class Arrivals:
         self._responder = responder
         self._count = count
         self.half_open: dict[int, _HalfOpen] = {}
+        self._complaints = Complaints()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -45,12 +48,17 @@ class Arrivals:
         return fd in self.half_open
 
     def welcome(self, sock: socket.socket, address: str) -> None:
-        """Take in an accepted socket; when there are too many half-open ones the oldest has had its time."""
+        """Take in an accepted socket; when there are too many half-open ones, the oldest of the busiest address goes.
+
+        An honest peer of that address is through within milliseconds, long before it is the oldest.
+        """
         sock.setblocking(False)
         with self._lock:
             if len(self.half_open) >= MOST:
                 self._count("handshakes_turned_away")
-                self.half_open.pop(next(iter(self.half_open))).sock.close()
+                busiest, _ = Counter(half.address for half in self.half_open.values()).most_common(1)[0]
+                oldest = next(fd for fd, half in self.half_open.items() if half.address == busiest)
+                self.half_open.pop(oldest).sock.close()
             until = time.monotonic() + LIMIT
             self.half_open[sock.fileno()] = _HalfOpen(sock, self._responder(), until, address)
 
@@ -113,7 +121,8 @@ class Arrivals:
     def _reject(self, half: _HalfOpen, error: Exception) -> None:
         if isinstance(error, AuthenticationError):
             self._count("handshakes_refused")
-            _log.warning("refused a link from %s: %s", half.address, error)
+            if said := self._complaints.about(half.address, str(error)):
+                _log.warning("refused a link from %s", said)
         elif isinstance(error, RemoteProtocolError):
             self._count("handshakes_broken")
             _log.debug("no handshake from %s: %s", half.address, error)

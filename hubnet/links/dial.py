@@ -63,11 +63,11 @@ class Dialler:
     """Opens links on behalf of one peer."""
 
     def __init__(
-        self, own: Self, ring: Keyring, wire: str, hello: Callable[[], bytes], open_: Callable[..., Any] = open_socket
+        self, own: Self, ring: Keyring, suites: int, hello: Callable[[], bytes], open_: Callable[..., Any] = open_socket
     ) -> None:
         self._own = own
         self._ring = ring
-        self._suites = handshake.suites_for(wire)
+        self._suites = suites
         self._hello = hello
         self._open = open_
 

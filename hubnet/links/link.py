@@ -8,6 +8,7 @@ after a whole request, without an authenticated bye, means that nobody can know.
 
 from __future__ import annotations
 
+import mmap
 import select
 import socket
 import sys
@@ -111,6 +112,8 @@ class Link:
             sent = self.send_failed(error, None)
         if sent != len(request):
             self._send_rest(memoryview(request)[sent:], None)
+        if self._leftover:  # it came before the answer
+            return self._answered(None, b"")
         try:
             data = self.recv_now(_CHUNK)
         except OSError:
@@ -210,8 +213,10 @@ class Link:
             RemoteProtocolError: what arrived is no proved frame.
             CallTimeout: the deadline passed.
         """
-        if not data:
-            data = self._leftover or self._recv(deadline)
+        if self._leftover:
+            data, self._leftover = self._leftover + data, b""
+        elif not data:
+            data = self._recv(deadline)
         while len(data) < HEADER_SIZE:
             data += self._recv(deadline)
         length, kind, zero, count, named, depth, patience, remaining = _UNPACK(data)
@@ -371,8 +376,19 @@ def _broken_answer(error: RemoteProtocolError) -> PeerLost:
 
 
 def _memory(size: int) -> memoryview:
-    """Fresh memory for a received buffer; NumPy's is not zeroed first, which doubles the speed."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and size > PIECE:
-        return memoryview(numpy.empty(size, numpy.uint8))
-    return memoryview(bytearray(size))
+    """Fresh memory for a received buffer, which a large one takes only as its bytes arrive, whatever was announced.
+
+    NumPy's is not touched before, nor is that of a private map.
+
+    Raises:
+        RemoteProtocolError: more was announced than this machine could ever have.
+    """
+    if size <= PIECE:
+        return memoryview(bytearray(size))
+    try:
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:
+            return memoryview(numpy.empty(size, numpy.uint8))
+        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except (MemoryError, ValueError, OverflowError, OSError) as error:
+        raise RemoteProtocolError(f"a buffer of {size} bytes was announced, for which there is no memory") from error

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
-from hubnet.core.connections import Connection, untagged
+from hubnet.core.connections import Connection, Filter, untagged
 from hubnet.core.frames import Pieces
 from hubnet.errors import HubnetError, RemoteProtocolError
 from hubnet.links import running
@@ -55,6 +55,7 @@ class Host(Protocol):
     def find(self, name: bytes) -> Connection | None: ...
     def find_late(self, name: bytes) -> Connection | None: ...
     def missing(self, name: bytes) -> bytes: ...
+    def forbids(self, callers: Filter, link: Link) -> str: ...
     def greeted(self, link: Link, hello: bytes) -> None: ...
     def ended(self, link: Link) -> None: ...
     def count(self, what: str) -> None: ...
@@ -351,6 +352,9 @@ class Serving:
         if connection is None:
             link.busy = True
             return self._answer(link, link.protection.pack(frames.REFUSED, self._host.missing(frame.name)))
+        if connection.allow is not None and (why := self._host.forbids(connection.allow, link)):
+            link.busy = True
+            return self._refuse(link, calls.FORBIDDEN, f"{untagged(connection.tag)!r} {why}")
         with self._lock:
             if link.said_bye:
                 verdict = _CROSSED

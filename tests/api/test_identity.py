@@ -436,7 +436,8 @@ TOLD: dict[str, tuple[str, Any]] = {
     "host": ("::1", "::1"), "advertise": ("[::1]:9", "[::1]:9"), "redis_url": ("redis://u:sesame@h:1/0", "redis://u:***@h:1/0"),
     "redis_server": ("/opt/it", "/opt/it"), "namespace": ("farm_1", "farm_1"), "hubs": ("h:1,[::1]:2", ["h:1", "[::1]:2"]),
     "secret": ("open sesame", "(set, hidden)"), "secret_file": ("/run/token", "/run/token"), "thread_limit": ("7", 7),
-    "lease": ("2.5", 2.5), "suspect": ("60", 60.0), "wire": ("sealed", "sealed"), "outbox": ("1MiB,9", [1 << 20, 9]),
+    "lease": ("2.5", 2.5), "suspect": ("60", 60.0), "wire": ("sealed", "sealed"),
+    "integrity": ("full", "full"), "outbox": ("1MiB,9", [1 << 20, 9]),
     "event_limit": ("2048", 2048), "timeout": ("4", 4.0), "autostart": ("no", False), "dev": ("true", True),
 }  # fmt: skip
 

@@ -53,7 +53,7 @@ SERVED = """
         raise error
 
 """
-WIRES = ("auto", "open-mac")
+WIRES = ("auto", "open-mac", "full")
 EDGES = (0, 1, 1023, 1024, 1025, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)
 HUGE = 300 << 20
 AS = {
@@ -67,11 +67,12 @@ AS = {
 
 @pytest.fixture(scope="module")
 def parts(shared: Net) -> tuple[Actor, Actor]:
-    """A worker and a caller that import the same modules; a hub and a worker that never seals besides."""
+    """A worker and a caller that import the same modules; a hub and workers that never seal besides."""
     shared.module("served", SERVED)
     shared.hub()
     worker = shared.worker("from served import *", HUBNET_GROUP="auto")
     shared.worker("from served import *", HUBNET_GROUP="open-mac", HUBNET_WIRE="open-mac")
+    shared.worker("from served import *", HUBNET_GROUP="full", HUBNET_WIRE="open-mac", HUBNET_INTEGRITY="full")
     caller = shared.actor("from served import *")
     caller.run(f"workers = {{wire: hubnet.wait_for(1, wire)[0] for wire in {WIRES}}}; worker = workers['auto']")
     return worker, caller

@@ -17,8 +17,8 @@ TOKEN = new_token(bytes(range(32)))
 OTHER_TOKEN = new_token(bytes(range(32, 64)))
 RING = Keyring.of([TOKEN], "default")
 
-BOTH = handshake.TAGGED | handshake.SEALED
-SUITES = (handshake.TAGGED, handshake.SEALED)
+BOTH = handshake.TAGGED | handshake.SEALED | handshake.TAGGED_WHOLE
+SUITES = (handshake.TAGGED, handshake.SEALED, handshake.TAGGED_WHOLE)
 
 ALICE_ID = generate_id(3010, "10.0.0.1", "render")
 BOB_ID = generate_id(3011, "10.0.0.2", "render")

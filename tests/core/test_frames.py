@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hubnet.core import frames, handshake
-from hubnet.core.frames import HEADER, HEADER_SIZE, PIECE, PROOF, Sealed, Tagged
+from hubnet.core.frames import HEADER, HEADER_SIZE, PIECE, PROOF, Sealed, Tagged, TaggedWhole
 from hubnet.errors import EncodeError, RemoteProtocolError
 from tests.core import ends
 from tests.core.ends import SUITES, linked
 
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed"])
-KIND_OF = {handshake.TAGGED: Tagged, handshake.SEALED: Sealed}
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed", "tagged whole"])
+KIND_OF = {handshake.TAGGED: Tagged, handshake.SEALED: Sealed, handshake.TAGGED_WHOLE: TaggedWhole}
 
 
 def received(side: frames.Protection, wire: bytes) -> tuple[tuple[int, ...], bytes, bytes, list[bytes], bytes]:
@@ -308,7 +310,7 @@ def test_a_buffer_offered_as_a_frame_is_refused_by_the_sealed_suite():
 
 
 def test_suite_1_proves_lengths_of_buffers_but_not_their_bytes():
-    """As documented: HUBNET_WIRE=sealed covers them."""
+    """As documented: HUBNET_WIRE=sealed and HUBNET_INTEGRITY=full cover them."""
     near, far = linked(handshake.TAGGED)
     wire = joined(near.pack(frames.RESULT, b"", buffers=[memoryview(b"buffer")]))
     assert received(far, wire[:-6] + b"BUFFER")[3] == [b"BUFFER"]
@@ -318,6 +320,72 @@ def test_suite_1_proves_lengths_of_buffers_but_not_their_bytes():
     longer[HEADER_SIZE] += 1
     with pytest.raises(RemoteProtocolError):
         received(far, joined([longer, *rest]))
+
+
+@pytest.mark.parametrize("suite", [handshake.SEALED, handshake.TAGGED_WHOLE], ids=["sealed", "tagged whole"])
+@pytest.mark.parametrize("size", [1, PIECE, PIECE + 1])
+def test_the_other_suites_prove_every_byte_of_a_buffer_and_their_order(suite, size):
+    def wire_of(*buffers: bytes) -> tuple[frames.Protection, bytes]:
+        near, far = linked(suite)
+        return far, joined(near.pack(frames.RESULT, b"", buffers=[memoryview(buffer) for buffer in buffers]))
+
+    far, wire = wire_of(bytes(size), b"\1" * size)
+    assert received(far, wire)[3] == [bytes(size), b"\1" * size]
+    half = len(wire) - far.buffer_size(size)
+    for place in (half - far.buffer_size(size), half - 1, half, len(wire) - PROOF - 1, len(wire) - 1):
+        far, wire = wire_of(bytes(size), b"\1" * size)
+        altered = bytearray(wire)
+        altered[place] ^= 1
+        with pytest.raises(RemoteProtocolError):
+            received(far, bytes(altered))
+    far, wire = wire_of(bytes(size), b"\1" * size)
+    begin = half - far.buffer_size(size)
+    with pytest.raises(RemoteProtocolError):
+        received(far, wire[:begin] + wire[half:] + wire[begin:half])
+
+
+@pytest.fixture
+def short_epochs(monkeypatch):
+    """A new key after every four frames or pieces."""
+    monkeypatch.setattr(frames, "_EPOCH", 3)
+
+
+def test_keys_of_a_sealed_link_change_at_the_same_frame_on_both_sides(short_epochs):
+    near, far = linked(handshake.SEALED)
+    keys = set()
+    for number in range(30):
+        body = bytes((number,)) * number
+        if number % 3 == 0:
+            wire = joined(near.pack(frames.RESULT, body, buffers=[memoryview(bytes(2 * PIECE + 1))]))
+            assert received(far, wire)[2] == body
+        elif number % 3 == 1:
+            assert far.open_small(one(near, body, b"")) == body
+        else:
+            assert far.opener(frames.prefix(frames.REQUEST))(near.small(frames.prefix(frames.REQUEST), body)) == body
+        assert near._send_key == far._receive_key
+        keys.add(near._send_key)
+    assert len(keys) == 15  # 60 frames and pieces
+    assert near._receive_key == far._send_key  # the other direction has sent nothing
+
+
+def test_what_was_sealed_under_one_key_does_not_open_under_the_next(short_epochs):
+    near, far = linked(handshake.SEALED)
+    wires = [one(near) for _ in range(5)]
+    for wire in wires[:4]:
+        far.open_small(wire)
+    far._received = 4
+    with pytest.raises(RemoteProtocolError):
+        far.open_small(wires[0])
+    far._received = 5
+    with pytest.raises(RemoteProtocolError):
+        far.open_small(wires[3])
+
+
+def test_a_new_key_follows_from_the_one_before_and_not_the_other_way_round():
+    near, _ = linked(handshake.SEALED)
+    before = near._send_key
+    near._rekey_sending()
+    assert near._send_key == hmac.digest(before, b"hubnet/1 rekey\x01", "sha256")
 
 
 @given(st.sampled_from(SUITES), st.integers(0, 2), st.data())
@@ -363,6 +431,10 @@ def test_the_layout_of_the_header_is_that_of_version_1():
         (
             handshake.SEALED,
             "17000000020000000300000000000000000000000000000061b7d89e2b904935103832613956f0994b9a7461066599",
+        ),
+        (
+            handshake.TAGGED_WHOLE,
+            "170000000200000003000000000000000000000000000000746167626f6479592b5a81801e29087aeaa59bcc4cddb7",
         ),
     ],
 )

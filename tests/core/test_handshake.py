@@ -15,8 +15,9 @@ from hubnet.errors import AuthenticationError, RemoteProtocolError
 from tests.core import ends
 from tests.core.ends import ALICE, ANYBODY, BOB, BOTH, OTHER_TOKEN, RING, SUITES, TOKEN, initiator, responder, shake
 
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed"])
-LENGTHS = {handshake.TAGGED: [48, 48, 128, 81], handshake.SEALED: [80, 80, 128, 81]}
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed", "tagged whole"])
+_SHORT = [48, 48, 128, 81]
+LENGTHS = {handshake.TAGGED: _SHORT, handshake.TAGGED_WHOLE: _SHORT, handshake.SEALED: [80, 80, 128, 81]}
 
 
 # -- a good one ------------------------------------------------------------------------------------------------------
@@ -497,15 +498,43 @@ def test_mutated_messages_never_raise_anything_else_nor_make_two_sessions(number
 # -- policy ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_policy_of_the_wire_decides_what_is_offered():
-    assert suites_for("open-mac") == handshake.TAGGED
-    assert suites_for("sealed") == handshake.SEALED
-    assert suites_for("auto") == BOTH
+@pytest.mark.parametrize(
+    ("wire", "integrity", "suites"),
+    [
+        ("auto", "header", BOTH),
+        ("auto", "full", handshake.SEALED | handshake.TAGGED_WHOLE),
+        ("open-mac", "header", handshake.TAGGED | handshake.TAGGED_WHOLE),
+        ("open-mac", "full", handshake.TAGGED_WHOLE),
+        ("sealed", "header", handshake.SEALED),
+        ("sealed", "full", handshake.SEALED),
+    ],
+)
+def test_the_policies_of_wire_and_integrity_decide_what_is_offered(wire, integrity, suites):
+    assert suites_for(wire, integrity) == suites
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "suite"),
+    [
+        (("auto", "header"), ("auto", "full"), handshake.SEALED),
+        (("open-mac", "header"), ("auto", "header"), handshake.TAGGED),
+        (("open-mac", "full"), ("auto", "header"), handshake.TAGGED_WHOLE),
+        (("auto", "header"), ("open-mac", "full"), handshake.TAGGED_WHOLE),
+        (("open-mac", "full"), ("auto", "full"), handshake.TAGGED_WHOLE),
+        (("sealed", "header"), ("open-mac", "header"), None),
+    ],
+)
+def test_whoever_asks_for_more_gets_it_or_there_is_no_link(near, far, suite):
+    outcome = shake(initiator(suites=suites_for(*near)), responder(suites=suites_for(*far)))
+    if suite is None:
+        assert outcome.near is outcome.far is None
+    else:
+        assert outcome.near.suite == outcome.far.suite == suite
 
 
 def test_without_the_package_cryptography_only_tags_are_offered_and_sealing_cannot_be_demanded(monkeypatch):
     monkeypatch.setattr(sealing, "_available", False)
-    assert suites_for("auto") == handshake.TAGGED
+    assert suites_for("auto") == handshake.TAGGED | handshake.TAGGED_WHOLE
     with pytest.raises(AuthenticationError, match="HUBNET_WIRE"):
         suites_for("sealed")
 
@@ -526,6 +555,14 @@ KNOWN = {
         "7172d5784b528f05e193505c7165514b",
         "1c02f999950b93044012f34585fb9935",
         "594a0c11dc62a53abec2c28174746b66",
+    ),
+    handshake.TAGGED_WHOLE: (
+        "83da91adc7642bf868976f176bf754d1",
+        "f33f98d26cd37c16b57b3c21b918697b",
+        "674ded6d464d93e8b0bb962be1956e3c",
+        "857cfcba64e7e6854bf456a04ea70672",
+        "a5e80a1b3523f48e277cc4a6ce2aa93f",
+        "f718c4509ef8a1f592362aeb83a04893",
     ),
     handshake.SEALED: (
         "9735349d90baf62cb37eeb1400d1837c",

@@ -15,7 +15,7 @@ from typing import Any
 from hubnet.core import calls, handshake
 from hubnet.core.connections import Connection, Connections
 from hubnet.core.flags import Flags
-from hubnet.core.frames import Sealed, Tagged
+from hubnet.core.frames import Sealed, Tagged, TaggedWhole
 from hubnet.core.handshake import Responder, Self, digest_of
 from hubnet.core.identity import generate_id
 from hubnet.core.keys import Keyring, new_token
@@ -29,7 +29,7 @@ from hubnet.links.serving import Serving
 RING = Keyring.of([new_token(bytes(32))], "tests")
 OTHER_RING = Keyring.of([new_token(bytes(range(32)))], "tests")
 NOBODY = Self(bytes(32), bytes(16))
-SUITES = {"tagged": Tagged, "sealed": Sealed}
+SUITES = {"tagged": Tagged, "sealed": Sealed, "tagged whole": TaggedWhole}
 
 
 def soon(seconds: float = 5.0) -> float:
@@ -104,7 +104,7 @@ class End:
         self.refusal = handshake.ACCEPTED
         self.ended_links: list[Link] = []
         self.flags = Flags()
-        self.dialler = Dialler(self.own, ring, wire, lambda: json.dumps({"id": self.id.decode()}).encode())
+        self.dialler = Dialler(self.own, ring, self.suites, lambda: json.dumps({"id": self.id.decode()}).encode())
         self.caller = Caller(self.dialler, self.resolve, self.flags, self.counters, reach=patience)
         self.serving = Serving(sock, self, cap=cap, patience=patience)
         friendly = {"host": "127.0.0.1", "port": self.port, "group": "None"}

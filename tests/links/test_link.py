@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from hubnet.core import frames
 from hubnet.errors import MAYBE, NO, CallTimeout, PeerLost, RemoteProtocolError
+from hubnet.links import link as link_room
 from hubnet.links.link import Link
 
 from .loopback import SUITES, Running, pair, soon
@@ -266,3 +270,21 @@ def test_a_signal_that_interrupts_a_wait_does_not_end_it(tcp: tuple[Link, Link])
     there.result()
     assert bytes(frame.body) == b"late"
     assert len(seen) > 2
+
+
+@pytest.mark.parametrize("with_numpy", [True, False])
+def test_memory_for_a_buffer_is_taken_as_its_bytes_arrive(monkeypatch: pytest.MonkeyPatch, *, with_numpy: bool) -> None:
+    if not with_numpy:
+        monkeypatch.setitem(sys.modules, "numpy", None)
+    before = resident()
+    memory = link_room._memory(1 << 33)
+    assert memory.nbytes == 1 << 33
+    memory[: 1 << 20] = bytes(1 << 20)
+    assert resident() - before < 64 << 20
+    with pytest.raises(RemoteProtocolError, match="no memory"):
+        link_room._memory(1 << 62)
+
+
+def resident() -> int:
+    """Bytes of memory that this process really has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

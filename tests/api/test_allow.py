@@ -1,0 +1,108 @@
+"""Who may call what: ``connect(allow=…)``, between real processes and in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Actor, Net, Raised
+
+SERVES = """
+    ran = []
+    @hubnet.connect("leads", allow="leads")
+    def for_leads(value): ran.append(value); return value
+    @hubnet.connect("several", allow=["leads", "artists", None])
+    def for_several(value): return value
+    @hubnet.connect("hubs", allow={"hubs_only": True})
+    def for_hubs(value): return value
+    @hubnet.connect("hub leads", allow={"groups": "leads", "hubs_only": True})
+    def for_hub_leads(value): return value
+    @hubnet.connect("nobody", allow=[])
+    def for_nobody(value): return value
+    @hubnet.connect("everybody")
+    def for_everybody(value): return value
+"""
+ALL = ("leads", "several", "hubs", "hub leads", "nobody", "everybody")
+MAY = {
+    "lead": {"leads", "several", "everybody"},
+    "artist": {"several", "everybody"},
+    "plain": {"several", "everybody"},
+    "guest": {"everybody"},
+    "hub": {"hubs", "everybody"},
+    "leading hub": {"leads", "several", "hubs", "hub leads", "everybody"},
+}
+
+
+@pytest.fixture(scope="module")
+def callers(shared: Net) -> dict[str, Actor]:
+    hub = shared.hub(HUBNET_GROUP="keepers")
+    worker = shared.worker(SERVES, HUBNET_GROUP="work")
+    groups = {"lead": "leads", "artist": "artists", "plain": "", "guest": "guests"}
+    made = {name: shared.actor(HUBNET_GROUP=group) for name, group in groups.items()}
+    made |= {"hub": hub, "leading hub": shared.hub(HUBNET_GROUP="leads")}
+    for one in made.values():
+        one.run("worker = hubnet.wait_for(1, 'work')[0]")
+    return {**made, "worker": worker}
+
+
+@pytest.mark.parametrize("tag", ALL)
+@pytest.mark.parametrize("who", MAY)
+def test_a_connection_serves_those_it_allows_and_nobody_else(callers: dict[str, Actor], who: str, tag: str) -> None:
+    caller = callers[who]
+    if tag in MAY[who]:
+        assert caller.ask(f"worker.call({tag!r}, 5)") == 5
+        return
+    for _ in range(2):  # the link goes on
+        with pytest.raises(Raised, match=f"'{tag}' is not for .*see its allow=") as caught:
+            caller.ask(f"worker.call({tag!r}, 6)")
+        assert (caught.value.kind, caught.value.ran) == ("NotAllowed", "NO")
+    assert caller.ask("worker.call('everybody', 7)") == 7
+
+
+def test_what_was_refused_did_not_run(callers: dict[str, Actor]) -> None:
+    callers["worker"].run("ran.clear()")
+    with pytest.raises(Raised):
+        callers["guest"].ask("worker.call('leads', 'refused')")
+    callers["lead"].ask("worker.call('leads', 'allowed')")
+    assert callers["worker"].ask("ran") == ["allowed"]
+
+
+def test_a_peer_may_call_itself_whomever_it_allows(shared: Net, callers: dict[str, Actor]) -> None:
+    one = shared.worker(SERVES, HUBNET_GROUP="guests too")
+    assert one.ask("for_nobody(1)") == 1
+    assert one.ask("for_nobody(2, peer=hubnet.Peer().id)") == 2
+    one.leave()
+
+
+def test_a_single_peer_may_be_meant(shared: Net, callers: dict[str, Actor]) -> None:
+    ids = {name: callers[name].ask("hubnet.Peer().id") for name in ("lead", "artist")}
+    one = shared.worker(
+        f"hubnet.connect('one', allow={ids['lead']!r})(lambda: 1)\n"
+        f"hubnet.connect('other', allow={{'peers': [{ids['artist'].decode()!r}]}})(lambda: 2)",
+        HUBNET_GROUP="singles",
+    )
+    for name, tag, other in (("lead", "one", "other"), ("artist", "other", "one")):
+        callers[name].run("single = hubnet.wait_for(1, 'singles')[0]")
+        assert callers[name].ask(f"single.call({tag!r})") in {1, 2}
+        with pytest.raises(Raised, match="is not for") as caught:
+            callers[name].ask(f"single.call({other!r})")
+        assert caught.value.kind == "NotAllowed"
+    one.leave()
+
+
+@pytest.mark.parametrize(
+    ("allow", "kind", "text"),
+    [
+        ("5", "TypeError", r"connect\(allow=…\), allow= takes a group \(str\)"),
+        ("{'hubs_only': 1}", "TypeError", "hubs_only"),
+        ("{'groups': 5}", "TypeError", "groups= takes a group"),
+        ("{'nonsense': 5}", "TypeError", "allow= takes a group"),
+        ("'peers'", "ConfigError", "may not be called"),
+        ("b'nonsense'", "ValueError", "not a peer id"),
+    ],
+)
+def test_what_allow_cannot_mean_is_refused_when_decorated(
+    callers: dict[str, Actor], allow: str, kind: str, text: str
+) -> None:
+    with pytest.raises(Raised, match=text) as caught:
+        callers["guest"].run(f"hubnet.connect('x', allow={allow})")
+    assert caught.value.kind == kind

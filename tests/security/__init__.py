@@ -1,0 +1,1 @@
+"""Attacks: each of the plan's attack list is a test here, by its number."""
