@@ -90,6 +90,10 @@ class Directory:
         """In a forked child: close our copies without a word."""
         self._asker.abandon()
 
+    def renew(self) -> None:
+        """Ask hubs over new links from now on."""
+        self._asker.renew()
+
     def close(self) -> None:
         """Say goodbye to the hubs that were asked."""
         self._asker.close()

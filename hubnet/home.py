@@ -73,6 +73,11 @@ class Home:
         elif self._thread:
             self._wake.give()
 
+    def renew(self) -> None:
+        """Register over a new link, if the one there is came about under another key than the one that is offered first."""
+        if self._link is not None and self._link.kid != self._dialler.kid:
+            self._wake.give()
+
     def abandon(self) -> None:
         """In a forked child: close our copies without a word."""
         self._wake.abandon()
@@ -95,7 +100,8 @@ class Home:
             try:
                 self._link = link = self._settle()
                 try:
-                    self._stay(link)
+                    if self._stay(link):
+                        continue
                 finally:
                     self.registered.clear()
                     link.say_bye()
@@ -149,8 +155,8 @@ class Home:
         self.trouble = "" if told["reachable"] else told["reason"]
         self.registered.set()
 
-    def _stay(self, link: Link) -> None:
-        """Renew until the link ends, the hub does not know us any more, or we leave."""
+    def _stay(self, link: Link) -> bool:
+        """Renew until the link ends, the hub does not know us any more, or we leave; True: until a new link is due."""
         poll = select.poll()
         poll.register(link.fileno, select.POLLIN)
         poll.register(self._wake.fileno, select.POLLIN)
@@ -163,9 +169,12 @@ class Home:
             if self._wake.fileno in ready:
                 threading.Event().wait(_LET)  # what else changes meanwhile goes along
                 self._wake.take()
+                if not self._stopping and link.kid != self._dialler.kid:
+                    return True
                 if not self._stopping:
                     self._register(link)
             elif not ask_over(link, RENEW, self._own_id, self._incarnation.hex()):
                 self._register(link)
             due = time.monotonic() + every
         ask_over(link, LEAVE, self._own_id, self._incarnation.hex())
+        return False

@@ -73,6 +73,7 @@ class Hub:
         self._wake = threading.Event()
         self._stopping = False
         self._announced = True
+        self._unsigned = False
         self._warned: set[tuple[bytes, str]] = set()
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
@@ -109,6 +110,11 @@ class Hub:
     def announce(self) -> None:
         """The hub's own record has changed."""
         self._announced = True
+        self._wake.set()
+
+    def sign_anew(self) -> None:
+        """The secrets have changed: records signed with another one are written again, signed with the first."""
+        self._unsigned = True
         self._wake.set()
 
     def consult(self, colleagues: Colleagues) -> None:
@@ -236,6 +242,8 @@ class Hub:
             if last > 0 and membership.was_stopped(now - last, self._tick):
                 self._grant_everyone(now)
             try:
+                if self._unsigned:
+                    self._write_all()
                 if self._announced:
                     self._announced = False
                     self._write_own()
@@ -269,8 +277,20 @@ class Hub:
             if self._news:
                 time.sleep(_PRESENCE_EVERY)  # the batch: what else happens meanwhile goes along
                 self._publish_news()
-            if woken and self._announced:
+            if woken and (self._announced or self._unsigned):
                 return
+
+    def _write_all(self) -> None:
+        """The records of all members once more, and our own."""
+        self._unsigned, self._announced = False, True
+        try:
+            with self._watch.lock:
+                members = [(peer_id, member.record) for peer_id, member in self._watch.members.items()]
+            for peer_id, record in members:
+                self._registry.write(peer_id, record)
+        except HubnetError:
+            self._unsigned = True
+            raise
 
     def _write_own(self) -> None:
         record = self._own_record()

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hubnet import machine, runtime
-from hubnet.broker import Broker
+from hubnet import rotation
 from hubnet.bus.publisher import Publisher
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
@@ -21,12 +20,11 @@ from hubnet.core.connections import Connection, Connections, Filter
 from hubnet.core.envelopes import Opener, Packer, Sender
 from hubnet.core.handshake import Responder, Self, digest_of
 from hubnet.core.identity import decode_id, generate_id, group_name
-from hubnet.core.keys import Keyring
 from hubnet.core.selection import Query
 from hubnet.counters import Counters
 from hubnet.directory import WHO, Directory
 from hubnet.environment import Settings
-from hubnet.errors import ConfigError, RemoteProtocolError
+from hubnet.errors import RemoteProtocolError
 from hubnet.home import Home
 from hubnet.hub import Hub
 from hubnet.links.calling import Caller
@@ -34,6 +32,7 @@ from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 from hubnet.links.serving import Serving
 from hubnet.registry import Registry
+from hubnet.rotation import Rotation
 from hubnet.world import World
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Parts:
         self.invoke: Callable[..., Any] | None = None
         self.broker = world.broker(settings)
         self.names = Names(settings.namespace)
-        self.ring = _keyring(settings, self.broker)
+        self.ring = rotation.keyring(settings, self.broker)
         sock, self.host, self.port = world.listen(settings, self.broker)
         self.group = group_name(settings.group)
         self.id = generate_id(self.port, self.host, self.group)
@@ -96,9 +95,14 @@ class Parts:
         self._builtins = Connections()
         self._builtins.add(Connection(WHO, self._who, counted=False, builtin=True))
         self._builtins.add(Connection(WARN, warned, counted=False, builtin=True))
+        self._builtins.add(Connection(rotation.STATE, self._secrets, counted=False, builtin=True))
         for connection in self.hub.connections() if self.hub else ():
             self._builtins.add(connection)
         self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach)
+        self._rotation = Rotation(
+            self.ring, settings, self.broker,
+            changed=self._secrets_changed, renew=self._renew_links, cut=lambda: self.serving.cut(self.ring.keys),
+        )  # fmt: skip
         self._listed = listed
 
     def start(self) -> None:
@@ -106,6 +110,7 @@ class Parts:
         self.serving.start()
         if self._listed:
             self.home.start()
+        self._rotation.start()
 
     def drain(self, grace: float) -> bool:
         """Take no new calls, and wait for those that run; whether all ended in time."""
@@ -115,8 +120,8 @@ class Parts:
     def close(self) -> None:
         """Withdraw, and close everything."""
         for close in (
-            self.home.leave, self.directory.close, self.publisher.close, self.subscriber.close, self.caller.close,
-            self.serving.close, self.registry.close, self.broker.close,
+            self._rotation.close, self.home.leave, self.directory.close, self.publisher.close, self.subscriber.close,
+            self.caller.close, self.serving.close, self.registry.close, self.broker.close,
         ):  # fmt: skip
             try:
                 close()
@@ -207,6 +212,24 @@ class Parts:
     def _who(self) -> dict[str, Any]:
         return {"id": self.id, "friendly": self.peer.friendly_id}
 
+    # -- other secrets ---------------------------------------------------------------------------------------------
+
+    def _secrets_changed(self) -> None:
+        self.serving.let_go(self.ring.keys)
+        if self.hub:
+            self.hub.sign_anew()
+
+    def _renew_links(self) -> None:
+        """What we dialled under another secret than the first is dialled anew."""
+        self.caller.renew()
+        self.directory.renew()
+        self.home.renew()
+
+    def _secrets(self) -> dict[str, Any]:
+        """By key id: the secrets accepted here, the one in use first, and how many links came in under each."""
+        accepted = [kid.hex() for kid in self.ring.keys]
+        return {"accepted": accepted, "links": {kid.hex(): count for kid, count in self.serving.links_by_key().items()}}
+
 
 def import_the_rest() -> None:
     """Import now what threads of ours would import later, when a fork might fall into it."""
@@ -214,17 +237,3 @@ def import_the_rest() -> None:
     import urllib.parse
 
     _ = getpass, urllib.parse, sealing.available()
-
-
-def _keyring(settings: Settings, broker: Broker) -> Keyring:
-    secrets = [part.strip() for part in settings.secret.split(",") if part.strip()]
-    if settings.secret_file:
-        secrets += runtime.secrets_in(settings.secret_file)
-    if not secrets:
-        if not broker.local or (settings.host and not machine.is_loopback(settings.host)):
-            raise ConfigError(
-                "HUBNET_SECRET: beyond one machine a secret is required: `hubnet secret new` prints one; give it to "
-                "every peer as HUBNET_SECRET, or in a file named by HUBNET_SECRET_FILE"
-            )
-        secrets = [runtime.machine_secret()]
-    return Keyring.of(secrets, settings.namespace)

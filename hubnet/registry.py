@@ -18,6 +18,7 @@ from hubnet.core.keys import Keyring
 from hubnet.core.membership import HubEntry, Record
 from hubnet.core.register import ANYTHING, Entry, Store
 from hubnet.errors import AuthenticationError
+from hubnet.links.complaints import Complaints
 
 _log = logging.getLogger("hubnet")
 
@@ -60,6 +61,7 @@ class Registry:
         self._epoch = os.urandom(8).hex()
         self._cached: tuple[str, dict[bytes, Record]] = ("", {})
         self._now = 0.0
+        self._complaints = Complaints()
         self.strangers = 0
         """Hubs in the register that signed with a secret which is not ours, when last read."""
 
@@ -152,5 +154,6 @@ class Registry:
         try:
             return signing.verify(text, place, self._ring)
         except AuthenticationError as error:
-            _log.warning("ignored %s", error)
+            if said := self._complaints.about(self.where, str(error)):
+                _log.warning("ignored in Redis at %s", said)
             return None

@@ -77,6 +77,21 @@ def write(name: str, said: dict[str, Any]) -> None:
     Path(draft).replace(folder / name)
 
 
+def replace_text(file: Path, text: str) -> None:
+    """Put other words into a private file at once, never half written; it keeps its owner, and nobody else may read it."""
+    descriptor, draft = tempfile.mkstemp(dir=file.resolve().parent, prefix=f".{file.name}-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(text)
+        seen = file.stat()
+        if (seen.st_uid, seen.st_gid) != (os.getuid(), os.getgid()):
+            os.chown(draft, seen.st_uid, seen.st_gid)
+        Path(draft).replace(file.resolve())
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
 class Lock:
     """A lock file of the private directory, held until closed or until this process dies, children or not."""
 

@@ -33,7 +33,7 @@ _COMMANDS = {
     "emit": _Place("events", "emit", "Trigger an event once."),
     "config": _Place("settings", "config", "Show every setting and where it comes from."),
     "health": _Place("health", "health", "Tell whether the peer of this machine or container is well."),
-    "secret": _Place("settings", "secret", "Make secrets."),
+    "secret": _Place("secrets", "secret", "Make secrets, and exchange them while everything runs."),
     "demo": _Place("demo", "demo", "A render farm on this machine, to look at."),
 }
 

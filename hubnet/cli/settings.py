@@ -1,4 +1,4 @@
-"""``hubnet config`` and ``hubnet secret``: what this process would be told, and a secret to tell it."""
+"""``hubnet config``: what this process would be told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hubnet import environment
 from hubnet.cli.ending import say_error
 from hubnet.cli.shown import as_json, masked
 from hubnet.cli.table import print_table
-from hubnet.core.keys import new_token
 
 _HIDDEN = "(set, hidden)"
 
@@ -57,17 +56,3 @@ def _as_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(str(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-@click.group()
-def secret() -> None:
-    """Make secrets."""
-
-
-@secret.command()
-def new() -> None:
-    """Print a fresh secret, for HUBNET_SECRET or a file named by HUBNET_SECRET_FILE.
-
-    Every peer of a net has the same one. Who holds it can run code on all of them.
-    """
-    click.echo(new_token(os.urandom(32)))

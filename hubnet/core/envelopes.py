@@ -62,11 +62,19 @@ class Packer:
     def __init__(self, sender: Sender, ring: Keyring) -> None:
         said = {"id": sender.peer_id.decode("ascii"), "hub": sender.hub, "machine": sender.machine}
         self._sender = json.dumps(said, separators=(",", ":")).encode()
-        self._tail = (ring.first.kid, sender.incarnation)
-        self._base = blake2b(digest_size=_PROOF, key=ring.first.event, person=_PERSON)
+        self._ring = ring
+        self._incarnation = sender.incarnation
+        self._sign_with_first()
+
+    def _sign_with_first(self) -> None:
+        self._keys, first = self._ring.keys, self._ring.first
+        self._tail = (first.kid, self._incarnation)
+        self._base = blake2b(digest_size=_PROOF, key=first.event, person=_PERSON)
 
     def pack(self, channel: bytes, first: int, bodies: Sequence[bytes]) -> bytes:
         """One signed envelope."""
+        if self._ring.keys is not self._keys:
+            self._sign_with_first()
         head = _HEAD.pack(MAGIC, 1, 0, len(self._sender), len(bodies), first, *self._tail)
         lengths = b"".join([len(body).to_bytes(4, "little") for body in bodies])
         message = b"".join((head, self._sender, lengths, *bodies))
@@ -81,6 +89,7 @@ class Opener:
 
     def __init__(self, ring: Keyring) -> None:
         self._ring = ring
+        self._keys = ring.keys
         self._bases: dict[bytes, Any] = {}
         self._senders: dict[bytes, Sender] = {}
 
@@ -93,6 +102,8 @@ class Opener:
         if len(data) < _HEAD.size + _PROOF or not data.startswith(MAGIC):
             raise AuthenticationError("no envelope of hubnet")
         _, version, _, sender_length, count, first, kid, incarnation = _HEAD.unpack_from(data)
+        if self._ring.keys is not self._keys:
+            self._keys, self._bases = self._ring.keys, {}
         base = self._bases.get(kid) or self._base(kid)
         state = base.copy()
         state.update(len(channel).to_bytes(4, "little") + channel)

@@ -7,7 +7,8 @@ Theory of operation. Four messages of fixed layout, none over 256 bytes:
     M3 I→R  own id, own incarnation, wanted id, wanted incarnation | tag
     M4 R→I  own id, own incarnation, verdict | tag
 
-Every byte goes into the transcript hash under each tag, so nothing can be stripped or changed. Ids travel as SHA-256
+The initiator offers the key ids of all its secrets, in their order; the responder takes the first that it knows. Every byte
+goes into the transcript hash under each tag, so nothing can be stripped or changed. Ids travel as SHA-256
 digests, which keeps the layout fixed; a wanted id of zeros means "whoever listens there". A listener that is not the
 one wanted says so in M4, under its tag. The traffic keys are fresh per link and direction. Each side is a small machine:
 
@@ -36,6 +37,7 @@ VERSION = 1
 TAGGED, SEALED, TAGGED_WHOLE = 1, 2, 8
 _IN_ORDER = (SEALED, TAGGED, TAGGED_WHOLE)
 LIMIT = 256
+MOST_KEYS = 4
 ANY_ID = bytes(32)
 ANY_INCARNATION = bytes(16)
 
@@ -184,13 +186,13 @@ class Initiator(_Side):
     ) -> None:
         super().__init__(own, suites, random, binding)
         self._wanted = wanted
-        self._keys = ring.first
+        self._offered = dict(list(ring.keys.items())[:MOST_KEYS])
 
     def begin(self) -> bytes:
         """M1."""
-        head = _M1_HEAD.pack(MAGIC, VERSION, VERSION, self._suites, 1)
+        head = _M1_HEAD.pack(MAGIC, VERSION, VERSION, self._suites, len(self._offered))
         point = self._exchange.public if self._exchange else b""
-        self._m1 = head + self._keys.kid + self._nonce + point
+        self._m1 = head + b"".join(self._offered) + self._nonce + point
         self._m3 = b""
         return self._m1
 
@@ -209,9 +211,10 @@ class Initiator(_Side):
 
     def _on_m2(self, message: bytes) -> bytes:
         _, _, suite, kid = _M2_HEAD.unpack_from(message)
-        if kid != self._keys.kid:
+        keys = self._offered.get(kid)
+        if keys is None:
             raise AuthenticationError("the listener answered for a secret that was not offered")
-        self._schedule(self._keys, message, suite, message[_M2_HEAD.size + 32 :])
+        self._schedule(keys, message, suite, message[_M2_HEAD.size + 32 :])
         block = b"".join((*self.own, *self._wanted))
         self._m3 = block + self._tag(b"i>r", self._th, block)
         return self._m3
@@ -255,7 +258,7 @@ class Responder(_Side):
         if len(buffer) < _M1_HEAD.size:
             return None
         magic, low, high, suites, kids = _M1_HEAD.unpack_from(buffer)
-        if magic != MAGIC or not 1 <= kids <= 4 or not suites & sum(_IN_ORDER):
+        if magic != MAGIC or not 1 <= kids <= MOST_KEYS or not suites & sum(_IN_ORDER):
             raise RemoteProtocolError("not hubnet's handshake")
         if not low <= VERSION <= high:
             raise RemoteProtocolError(f"wire versions {low} to {high} offered, {VERSION} is spoken here")

@@ -96,17 +96,30 @@ def derive(seed: bytes, namespace: str) -> NetKeys:
 
 
 class Keyring:
-    """The accepted secrets of a peer: the first dials and signs, all verify."""
+    """The accepted secrets of a peer: the first dials and signs, all verify. Others may take their place at any time.
+
+    Attributes:
+        keys: of all secrets by key id, the first one's first; another dict once they have changed.
+    """
 
     def __init__(self, keys: Iterable[NetKeys]) -> None:
-        self._by_kid = {key.kid: key for key in keys}
-        if not self._by_kid:
+        self.replace(keys)
+
+    def replace(self, keys: Iterable[NetKeys]) -> None:
+        """Take these from now on, for whatever is dialled, accepted, signed or verified next."""
+        by_kid = {key.kid: key for key in keys}
+        if not by_kid:
             raise ConfigError("HUBNET_SECRET: no secret given; set it, or HUBNET_SECRET_FILE, on every peer of the net")
-        self.first = next(iter(self._by_kid.values()))
+        self.keys = by_kid
+
+    @property
+    def first(self) -> NetKeys:
+        """The key that signs."""
+        return next(iter(self.keys.values()))
 
     def get(self, kid: bytes) -> NetKeys | None:
         """The key with this id, or None."""
-        return self._by_kid.get(kid)
+        return self.keys.get(kid)
 
     @classmethod
     def of(cls, secrets: Iterable[str], namespace: str) -> Keyring:

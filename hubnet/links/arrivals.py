@@ -89,7 +89,7 @@ class Arrivals:
             if self.half_open.get(fd) is not half:
                 return False  # its time was up meanwhile, and it is closed
             del self.half_open[fd]
-        return Link(half.sock, frames.protection(session), session.foreign, session.suite)
+        return Link(half.sock, frames.protection(session), session.foreign, session.suite, kid=session.kid)
 
     def next_limit(self) -> float | None:
         """When the next of them has had its time, or None."""

@@ -218,7 +218,10 @@ class Caller:
                 error.connection, error.peer = tag, peer_id
                 raise
             link.friendly, link.foreign_id = endpoint.friendly, peer_id
-            return self._known(endpoint), link
+            known = self._known(endpoint)
+            if link.kid != known[1].kid:
+                known[1].kid = link.kid
+            return known, link
         raise LocalProtocolError("unreachable code")
 
     def _known(self, endpoint: Endpoint) -> _Known:
@@ -228,7 +231,7 @@ class Caller:
             same = known is not None and known[0].incarnation == endpoint.incarnation
             if known and not same:
                 known[1].close()
-            self.pools[endpoint.peer_id] = found = (endpoint, known[1] if known and same else Pool())
+            self.pools[endpoint.peer_id] = found = (endpoint, known[1] if known and same else Pool(self._dialler.kid))
             return found
 
     def _let_go_of_cold(self) -> None:
@@ -246,6 +249,15 @@ class Caller:
             if known and incarnation in (ANY_INCARNATION, known[0].incarnation):
                 del self.pools[peer_id]
                 known[1].close()
+
+    def renew(self) -> None:
+        """Let go of links under another key than the one that is offered first, as soon as no call uses them."""
+        kid = self._dialler.kid
+        with self._lock:
+            for peer_id, (endpoint, pool) in list(self.pools.items()):
+                if pool.kid != kid:
+                    self.pools[peer_id] = (endpoint, Pool(kid))
+                    pool.close()
 
     @property
     def links(self) -> int:

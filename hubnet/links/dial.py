@@ -71,6 +71,11 @@ class Dialler:
         self._hello = hello
         self._open = open_
 
+    @property
+    def kid(self) -> bytes:
+        """The id of the key that is offered first."""
+        return self._ring.first.kid
+
     def dial(self, host: str, port: int, wanted: Self, deadline: float) -> Link:
         """An authenticated link to the wanted peer at host and port.
 
@@ -90,7 +95,7 @@ class Dialler:
         try:
             session, leftover = self._shake(sock, wanted, deadline, where)
             if session.verdict == handshake.ACCEPTED:
-                link = Link(sock, frames.protection(session), session.foreign, session.suite, leftover)
+                link = Link(sock, frames.protection(session), session.foreign, session.suite, leftover, session.kid)
                 link.friendly = {"host": host, "port": port}
                 link.send(link.protection.pack(frames.HELLO, self._hello()), deadline)
                 return link

@@ -59,8 +59,10 @@ class Link:
         "foreign_id",
         "friendly",
         "home",
+        "kid",
         "protection",
         "recv_now",
+        "retired",
         "said_bye",
         "send_now",
         "streak",
@@ -69,7 +71,13 @@ class Link:
     )  # fmt: skip
 
     def __init__(
-        self, sock: socket.socket, protection: Protection, foreign: Self, suite: int, leftover: bytes = b""
+        self,
+        sock: socket.socket,
+        protection: Protection,
+        foreign: Self,
+        suite: int,
+        leftover: bytes = b"",
+        kid: bytes = b"",
     ) -> None:
         sock.settimeout(None)
         machine.limit_waits(sock, TICK, TICK)
@@ -89,12 +97,14 @@ class Link:
         self.friendly: dict[str, Any] = {}
         self.fileno = sock.fileno()
         self.suite = suite
+        self.kid = kid
         self.used = 0.0
         self.streak = 0
         self.ended = False
         self.said_bye = False
         self.busy = False
         self.home = False
+        self.retired = False
 
     def __repr__(self) -> str:
         return f"<link {self.fileno} to {self.friendly.get('host', '?')}:{self.friendly.get('port', '?')}>"

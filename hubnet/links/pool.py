@@ -17,9 +17,11 @@ class Pool:
 
     Attributes:
         idle: links that no call uses; the hot way of a call pops and appends here itself.
+        kid: id of the key that its links came about under; of another one than the first, if one of them did.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kid: bytes = b"") -> None:
+        self.kid = kid
         self.idle: deque[Link] = deque()
         self.closed = False
 

@@ -16,7 +16,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -124,6 +125,28 @@ class Serving:
                 if not link.busy:
                     link.say_bye()
         return clean
+
+    def links_by_key(self) -> Counter[bytes]:
+        """Authenticated incoming links that go on, by the id of the key that they came under."""
+        with self._lock:
+            return Counter(link.kid for link in self._links.values() if not link.said_bye)
+
+    def let_go(self, good: Container[bytes]) -> None:
+        """Say goodbye on links under other keys than these, as soon as no call runs on them."""
+        with self._lock:
+            for link in self._links.values():
+                link.retired = link.kid not in good
+                if link.retired and not link.busy:
+                    link.say_bye()
+
+    def cut(self, good: Container[bytes]) -> None:
+        """End every link under another key than these, whatever runs on it."""
+        with self._lock:
+            for link in self._links.values():
+                if link.kid not in good:
+                    _log.warning("cut off %r: its secret is accepted no more", link)
+                    link.said_bye = True
+                    link.shutdown()
 
     def _unsettled(self) -> bool:
         """Calls that run, and answers that are still being sent."""
@@ -336,7 +359,7 @@ class Serving:
             self._staying -= 1
             link.busy = answering
             ready = self._admission.leave(_SLOT, depth)
-            if self._draining and not answering:
+            if not answering and (self._draining or link.retired):
                 self._settled.notify_all()
                 link.say_bye()
         self._run_ready(ready)
@@ -445,7 +468,7 @@ class Serving:
             self._end(link)
             return False
         link.busy = False  # before the look at `draining`: either drain says goodbye, or we do
-        if self._draining:
+        if self._draining or link.retired:
             with self._lock:
                 if not link.said_bye:
                     link.say_bye()

@@ -1,10 +1,9 @@
-"""``hubnet config`` and ``hubnet secret``."""
+"""``hubnet config``."""
 
 from __future__ import annotations
 
 import json
 
-from hubnet.core.keys import seed_of
 from hubnet.environment import Settings, variable
 from tests.conftest import Net
 
@@ -45,10 +44,3 @@ def test_a_variable_that_is_no_setting_is_pointed_out(net: Net) -> None:
 
     assert done.returncode == 0
     assert "HUBNET_GRUOP" in done.stderr
-
-
-def test_each_new_secret_is_another_that_hubnet_accepts(net: Net) -> None:
-    secrets = [net.cli("secret", "new").stdout.strip() for _ in range(2)]
-
-    assert secrets[0] != secrets[1]
-    assert all(len(seed_of(secret, "default")) == 32 for secret in secrets)
