@@ -15,9 +15,9 @@ one wanted says so in M4, under its tag. The traffic keys are fresh per link and
     initiator   (begin) → WAIT_M2 → WAIT_M4 → DONE
     responder             WAIT_M1 → WAIT_M3 → DONE
 
-Suite 1 protects frames with keyed BLAKE2b; suite 2 adds X25519 to the keys and seals frames with AES-256-GCM. Suite 1
-whole has the large buffers under the proof as well, for those who ask for it. The responder takes the first of 2, 1 and 1
-whole that both allow.
+Suite 1 protects frames with keyed BLAKE2b; suite 2 adds X25519 to the keys and seals frames with AES-256-GCM; suite 3 is
+suite 1 with HMAC-SHA256, for hosts whose Python has no BLAKE2. Suites 1 and 3 whole have the large buffers under the proof as
+well, for those who ask for it. The responder takes the first of 2, 1, 3, 1 whole and 3 whole that both allow.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
+from importlib.util import find_spec
 from struct import Struct
 from typing import NamedTuple
 
@@ -34,8 +35,11 @@ from hubnet.errors import AuthenticationError, RemoteProtocolError
 
 MAGIC = b"HUB1"
 VERSION = 1
-TAGGED, SEALED, TAGGED_WHOLE = 1, 2, 8
-_IN_ORDER = (SEALED, TAGGED, TAGGED_WHOLE)
+TAGGED, SEALED, HASHED, TAGGED_WHOLE, HASHED_WHOLE = 1, 2, 4, 8, 16
+_IN_ORDER = (SEALED, TAGGED, HASHED, TAGGED_WHOLE, HASHED_WHOLE)
+_HAS_BLAKE2 = (
+    find_spec("_blake2") is not None
+)  # a Python may be built with the hashes that FIPS 140 allows, and no others
 LIMIT = 256
 MOST_KEYS = 4
 ANY_ID = bytes(32)
@@ -93,7 +97,11 @@ def suites_for(wire: str, integrity: str = "header") -> int:
         if not sealing.available():
             raise AuthenticationError("HUBNET_WIRE=sealed needs the package cryptography: pip install 'hubnet[crypto]'")
         return SEALED
-    tagged = TAGGED_WHOLE if integrity == "full" else TAGGED | TAGGED_WHOLE
+    tagged = TAGGED_WHOLE | HASHED_WHOLE
+    if integrity == "header":
+        tagged |= TAGGED | HASHED
+    if not _HAS_BLAKE2:
+        tagged &= ~(TAGGED | TAGGED_WHOLE)
     return tagged | SEALED if wire == "auto" and sealing.available() else tagged
 
 

@@ -67,4 +67,4 @@ def _digest_of(module: ModuleType) -> bytes:
 def _digest(file: str) -> bytes:
     """Of the file's text as it is when first asked for; empty: there is none to read."""
     text = "".join(linecache.getlines(file))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest() if text else b""
+    return hashlib.sha256(text.encode()).digest() if text else b""

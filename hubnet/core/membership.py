@@ -38,7 +38,7 @@ def choose_hubs(own_id: bytes, hubs: Iterable[HubEntry], lease: float) -> list[H
 
     def weight(hub: HubEntry) -> tuple[bool, bytes]:
         fresh = hub.renewed >= newest - 2 * lease
-        return fresh, hashlib.blake2b(own_id + b"\0" + hub.peer_id, digest_size=16).digest()
+        return fresh, hashlib.sha256(own_id + b"\0" + hub.peer_id).digest()
 
     return sorted(hubs, key=weight, reverse=True)
 

@@ -17,8 +17,9 @@ TOKEN = new_token(bytes(range(32)))
 OTHER_TOKEN = new_token(bytes(range(32, 64)))
 RING = Keyring.of([TOKEN], "default")
 
-BOTH = handshake.TAGGED | handshake.SEALED | handshake.TAGGED_WHOLE
-SUITES = (handshake.TAGGED, handshake.SEALED, handshake.TAGGED_WHOLE)
+BOTH = handshake.TAGGED | handshake.SEALED | handshake.HASHED | handshake.TAGGED_WHOLE | handshake.HASHED_WHOLE
+SUITES = (handshake.TAGGED, handshake.SEALED, handshake.HASHED, handshake.TAGGED_WHOLE, handshake.HASHED_WHOLE)
+NAMES = ("tagged", "sealed", "hashed", "tagged whole", "hashed whole")
 
 ALICE_ID = generate_id(3010, "10.0.0.1", "render")
 BOB_ID = generate_id(3011, "10.0.0.2", "render")

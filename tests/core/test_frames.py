@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubnet.core import frames, handshake
-from hubnet.core.frames import HEADER, HEADER_SIZE, PIECE, PROOF, Sealed, Tagged, TaggedWhole
+from hubnet.core.frames import HEADER, HEADER_SIZE, PIECE, PROOF
 from hubnet.errors import EncodeError, RemoteProtocolError
 from tests.core import ends
-from tests.core.ends import SUITES, linked
+from tests.core.ends import NAMES, SUITES, linked
 
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed", "tagged whole"])
-KIND_OF = {handshake.TAGGED: Tagged, handshake.SEALED: Sealed, handshake.TAGGED_WHOLE: TaggedWhole}
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=NAMES)
+KIND_OF = {suite: type(frames.protection(ends.sessions(suite)[0])) for suite in SUITES}
 
 
 def received(side: frames.Protection, wire: bytes) -> tuple[tuple[int, ...], bytes, bytes, list[bytes], bytes]:

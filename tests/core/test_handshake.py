@@ -13,11 +13,24 @@ from hubnet.core.handshake import ANY_INCARNATION, Self, suites_for
 from hubnet.core.keys import Keyring, NetKeys, derive, seed_of
 from hubnet.errors import AuthenticationError, RemoteProtocolError
 from tests.core import ends
-from tests.core.ends import ALICE, ANYBODY, BOB, BOTH, OTHER_TOKEN, RING, SUITES, TOKEN, initiator, responder, shake
+from tests.core.ends import (
+    ALICE,
+    ANYBODY,
+    BOB,
+    BOTH,
+    NAMES,
+    OTHER_TOKEN,
+    RING,
+    SUITES,
+    TOKEN,
+    initiator,
+    responder,
+    shake,
+)
 
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed", "tagged whole"])
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=NAMES)
 _SHORT = [48, 48, 128, 81]
-LENGTHS = {handshake.TAGGED: _SHORT, handshake.TAGGED_WHOLE: _SHORT, handshake.SEALED: [80, 80, 128, 81]}
+LENGTHS = {**dict.fromkeys(SUITES, _SHORT), handshake.SEALED: [80, 80, 128, 81]}
 
 
 # -- a good one ------------------------------------------------------------------------------------------------------
@@ -495,6 +508,8 @@ def test_mutated_messages_never_raise_anything_else_nor_make_two_sessions(number
         assert not outcome.both
 
 
+WHOLE = handshake.TAGGED_WHOLE | handshake.HASHED_WHOLE
+
 # -- policy ----------------------------------------------------------------------------------------------------------
 
 
@@ -502,9 +517,9 @@ def test_mutated_messages_never_raise_anything_else_nor_make_two_sessions(number
     ("wire", "integrity", "suites"),
     [
         ("auto", "header", BOTH),
-        ("auto", "full", handshake.SEALED | handshake.TAGGED_WHOLE),
-        ("open-mac", "header", handshake.TAGGED | handshake.TAGGED_WHOLE),
-        ("open-mac", "full", handshake.TAGGED_WHOLE),
+        ("auto", "full", handshake.SEALED | WHOLE),
+        ("open-mac", "header", BOTH & ~handshake.SEALED),
+        ("open-mac", "full", WHOLE),
         ("sealed", "header", handshake.SEALED),
         ("sealed", "full", handshake.SEALED),
     ],
@@ -534,9 +549,19 @@ def test_whoever_asks_for_more_gets_it_or_there_is_no_link(near, far, suite):
 
 def test_without_the_package_cryptography_only_tags_are_offered_and_sealing_cannot_be_demanded(monkeypatch):
     monkeypatch.setattr(sealing, "_available", False)
-    assert suites_for("auto") == handshake.TAGGED | handshake.TAGGED_WHOLE
+    assert suites_for("auto") == BOTH & ~handshake.SEALED
     with pytest.raises(AuthenticationError, match="HUBNET_WIRE"):
         suites_for("sealed")
+
+
+def test_without_blake2_hmac_takes_its_place(monkeypatch):
+    monkeypatch.setattr(handshake, "_HAS_BLAKE2", False)
+    without = suites_for("open-mac")
+    assert without == handshake.HASHED | handshake.HASHED_WHOLE
+    monkeypatch.undo()
+    for suites, expected in ((suites_for("open-mac"), handshake.HASHED), (WHOLE, handshake.HASHED_WHOLE)):
+        outcome = shake(initiator(suites=without), responder(suites=suites))
+        assert outcome.near.suite == outcome.far.suite == expected
 
 
 def test_a_session_does_not_show_its_keys():
@@ -563,6 +588,22 @@ KNOWN = {
         "857cfcba64e7e6854bf456a04ea70672",
         "a5e80a1b3523f48e277cc4a6ce2aa93f",
         "f718c4509ef8a1f592362aeb83a04893",
+    ),
+    handshake.HASHED: (
+        "698e6b6bede0a2701392b888c9df8b8e",
+        "ac8d726c4a0fab04dd9aa3d73825c9f4",
+        "ea8a4f82c3b01fba6d7c2192543253eb",
+        "b21d8ffa0ebe7abfcac0f267624c9aa0",
+        "55dbf805c45d98e8178dbd1151df3a7e",
+        "fbd2ececb67222b18c015a71923feb9b",
+    ),
+    handshake.HASHED_WHOLE: (
+        "dfda8d81700bd64ff9c692460213b25c",
+        "e3e19c565b702150889c4ca86efde3e9",
+        "d236bf14eaf80b5ac8a88ef357617f21",
+        "2b9f0a687711eb8c0795c075ff194fa2",
+        "756d0927e72cb9d59c60977ae21a10ac",
+        "df6da623e60d0aa54a1bf64e670a6f0d",
     ),
     handshake.SEALED: (
         "9735349d90baf62cb37eeb1400d1837c",

@@ -15,7 +15,7 @@ from typing import Any
 from hubnet.core import calls, handshake
 from hubnet.core.connections import Connection, Connections
 from hubnet.core.flags import Flags
-from hubnet.core.frames import Sealed, Tagged, TaggedWhole
+from hubnet.core.frames import Hashed, Sealed, Tagged, TaggedWhole
 from hubnet.core.handshake import Responder, Self, digest_of
 from hubnet.core.identity import generate_id
 from hubnet.core.keys import Keyring, new_token
@@ -29,7 +29,7 @@ from hubnet.links.serving import Serving
 RING = Keyring.of([new_token(bytes(32))], "tests")
 OTHER_RING = Keyring.of([new_token(bytes(range(32)))], "tests")
 NOBODY = Self(bytes(32), bytes(16))
-SUITES = {"tagged": Tagged, "sealed": Sealed, "tagged whole": TaggedWhole}
+SUITES = {"tagged": Tagged, "sealed": Sealed, "hashed": Hashed, "tagged whole": TaggedWhole}
 
 
 def soon(seconds: float = 5.0) -> float:

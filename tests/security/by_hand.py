@@ -21,8 +21,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-TAGGED, SEALED = 1, 2
-SUITES, BOTH = (TAGGED, SEALED), TAGGED | SEALED  # suite 1 whole is not written by hand yet
+TAGGED, SEALED, HASHED, TAGGED_WHOLE, HASHED_WHOLE = 1, 2, 4, 8, 16
+NAMES = {
+    "tagged": TAGGED,
+    "sealed": SEALED,
+    "hashed": HASHED,
+    "tagged whole": TAGGED_WHOLE,
+    "hashed whole": HASHED_WHOLE,
+}
+SUITES, BOTH = tuple(NAMES.values()), TAGGED | SEALED
 ACCEPTED = 0
 MIB = 1 << 20
 
@@ -193,19 +200,28 @@ def header(length: int, kind: int, buffers: int, named: int, depth: int = 0, pat
 
 
 class TaggedFrames:
-    """Suite 1, one direction."""
+    """Suites 1 and 3, one direction; `whole` proves the buffers as well."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, hashed: bool, whole: bool) -> None:
         self._key = key
+        self._hashed, self._whole = hashed, whole
         self._history = b""
 
     def frame(self, kind: int, body: bytes, name: bytes = b"", buffers: Sequence[bytes] = ()) -> bytes:
         """The next frame and its buffers."""
         rest = name + b"".join(struct.pack("<Q", len(buffer)) for buffer in buffers) + body
         said = header(len(rest) + 16, kind, len(buffers), len(name)) + rest
+        out = self._proved(said)
+        if not self._whole:
+            return out + b"".join(buffers)
+        pieces = [buffer[at : at + MIB] for buffer in buffers for at in range(0, len(buffer), MIB)]
+        return out + b"".join(self._proved(piece) for piece in pieces)
+
+    def _proved(self, said: bytes) -> bytes:
         self._history += said
-        proof = hashlib.blake2b(self._history, digest_size=16, key=self._key, person=b"hubnet/1 frame")
-        return said + proof.digest() + b"".join(buffers)
+        if self._hashed:
+            return said + hmac.new(self._key, b"hubnet/1 frame" + self._history, hashlib.sha256).digest()[:16]
+        return said + hashlib.blake2b(self._history, digest_size=16, key=self._key, person=b"hubnet/1 frame").digest()
 
 
 class SealedFrames:
@@ -230,7 +246,9 @@ class SealedFrames:
 
 def frames_of(suite: int, key: bytes) -> TaggedFrames | SealedFrames:
     """One direction of a link."""
-    return SealedFrames(key) if suite == SEALED else TaggedFrames(key)
+    if suite == SEALED:
+        return SealedFrames(key)
+    return TaggedFrames(key, hashed=suite in {HASHED, HASHED_WHOLE}, whole=suite in {TAGGED_WHOLE, HASHED_WHOLE})
 
 
 # -- events and records ----------------------------------------------------------------------------------------------
@@ -245,14 +263,13 @@ def envelope(
     head = b"HUBE" + struct.pack("<BBHIQ", 1, 0, len(said), len(bodies), first) + keys.kid + incarnation
     message = head + said + b"".join(struct.pack("<I", len(body)) for body in bodies) + b"".join(bodies)
     place = struct.pack("<I", len(channel)) + channel
-    return message + hashlib.blake2b(place + message, digest_size=16, key=keys.event, person=b"hubnet/1 event").digest()
+    return message + hmac.new(keys.event, b"hubnet/1 event" + place + message, hashlib.sha256).digest()[:16]
 
 
 def record(keys: Keys, place: str, said: dict[str, object]) -> str:
     """A signed record in its place."""
     where = place.encode()
     body = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
-    proof = hashlib.blake2b(
-        struct.pack(">I", len(where)) + where + body, digest_size=16, key=keys.record, person=b"hubnet/1 record"
-    )
-    return json.dumps({**said, "signature": f"{keys.kid.hex()}:{proof.hexdigest()}"}, sort_keys=True)
+    place_and_body = struct.pack(">I", len(where)) + where + body
+    proof = hmac.new(keys.record, b"hubnet/1 record" + place_and_body, hashlib.sha256).digest()[:16]
+    return json.dumps({**said, "signature": f"{keys.kid.hex()}:{proof.hex()}"}, sort_keys=True)

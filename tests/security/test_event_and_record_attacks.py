@@ -25,6 +25,7 @@ from hubnet.registry import Registry
 from tests.core import ends
 from tests.core.ends import ALICE, ALICE_ID, BOB, BOB_ID, OTHER_TOKEN, RING, TOKEN, initiator, responder, shake
 from tests.security import by_hand
+from tests.security.by_hand import NAMES as SUITE_NAMES
 from tests.security.by_hand import SUITES
 
 NAMES = Names("default")
@@ -32,7 +33,7 @@ CHANNEL = NAMES.event("render", "done").encode()
 SENDER = Sender(ALICE_ID, b"alice's process.", False, "machine")
 OTHER_RING = Keyring.of([OTHER_TOKEN], "default")
 
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed"])
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=list(SUITE_NAMES))
 
 
 # -- events ----------------------------------------------------------------------------------------------------------

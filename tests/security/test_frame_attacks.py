@@ -7,6 +7,7 @@ link reads here as it does in life, from a stream in memory.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from itertools import permutations, product
 
 import pytest
@@ -22,14 +23,14 @@ from hubnet.links.link import Link
 from hubnet.memory.stream import Medium, pair
 from tests.core import ends
 from tests.core.ends import ALICE_ID, ANYBODY, RING, linked
-from tests.security.by_hand import SUITES
+from tests.security.by_hand import NAMES, SUITES
 from tests.security.hearing import Message, heard, heard_hot
 
 NAME = b"tag"
 PREFIX = frames.prefix(REQUEST, NAME)
 CHANNEL = b"hubnet:default:event:render:done"
 
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed"])
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=list(NAMES))
 
 
 def request(number: int) -> Message:
@@ -241,7 +242,7 @@ def test_a_buffer_altered_in_suite_1_arrives_as_altered_and_nothing_else_moves()
 
 
 def kept(key: bytes, person: bytes, data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16, key=key, person=person).digest()
+    return hmac.new(key, person + data, hashlib.sha256).digest()[:16]
 
 
 PROOFS_OF = {"a frame": b"hubnet/1 frame", "an event": b"hubnet/1 event", "a record": b"hubnet/1 record"}
@@ -251,7 +252,7 @@ PROOFS_OF = {"a frame": b"hubnet/1 frame", "an event": b"hubnet/1 event", "a rec
 @pytest.mark.parametrize("key", ["its own", *RING.first._fields[1:]])
 def test_a_frame_is_proved_by_the_key_and_the_label_of_frames_alone(what, person, key):
     """Attack 23. An event's or a record's proof of the very same bytes, by any key of the net, is none of a frame."""
-    near, far = ends.sessions(handshake.TAGGED)
+    near, far = ends.sessions(handshake.HASHED)
     said = spoken(frames.protection(near), 1)[0][:-PROOF]
     used = near.send_key if key == "its own" else getattr(RING.first, key)
     found = heard(frames.protection(far), [said + kept(used, person, said)])

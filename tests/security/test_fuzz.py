@@ -14,14 +14,14 @@ from hubnet.core.frames import HEADER, PROOF, REQUEST
 from tests.core import ends
 from tests.core.ends import initiator, responder
 from tests.security import canary, fuzz
-from tests.security.by_hand import SUITES
+from tests.security.by_hand import NAMES, SUITES
 from tests.security.hearing import heard
 
 CASES = int(os.environ.get("HUBNET_FUZZ_CASES", "20000"))
 SEED = int(os.environ.get("HUBNET_FUZZ_SEED", "0"))
 PARTS = 8
 MOST = 3 << 20
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed"])
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=list(NAMES))
 
 
 @pytest.mark.timeout(120 + CASES // 200)

@@ -17,7 +17,7 @@ from hubnet.errors import AuthenticationError, RemoteProtocolError
 from tests.core import ends
 from tests.core.ends import ALICE, ANYBODY, BOB, OTHER_TOKEN, RING, TOKEN, initiator, responder, shake
 from tests.security import by_hand
-from tests.security.by_hand import BOTH, SUITES, Keys
+from tests.security.by_hand import BOTH, NAMES, SUITES, Keys
 
 REFUSALS = (AuthenticationError, RemoteProtocolError)
 CAROL = Self(b"carol's digest".ljust(32, b"."), b"carol's process.")
@@ -25,8 +25,8 @@ OURS = by_hand.keys_of(bytes(range(32)), "default")
 THEIRS = by_hand.keys_of(bytes(range(32, 64)), "default")
 NONCE, PRIVATE = b"\x51" * 32, b"\x52" * 32
 
-suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=["tagged", "sealed"])
-offer_of_each = pytest.mark.parametrize("suites", [*SUITES, BOTH], ids=["tagged", "sealed", "either"])
+suite_of_each = pytest.mark.parametrize("suite", SUITES, ids=list(NAMES))
+offer_of_each = pytest.mark.parametrize("suites", [*SUITES, BOTH], ids=[*NAMES, "either"])
 
 
 def dialler(suite: int, keys: Keys = OURS, own: Self = ALICE, wanted: Self = BOB) -> by_hand.Dialler:

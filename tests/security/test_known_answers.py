@@ -29,7 +29,7 @@ NEAR = by_hand.Who(bytes(range(0x40, 0x60)), bytes(range(0x60, 0x70)))
 FAR = by_hand.Who(bytes(range(0x70, 0x90)), bytes(range(0x90, 0xA0)))
 NEAR_DRAWS = bytes(range(0xA0, 0xC0)), bytes(range(0x01, 0x21))  # nonce, private X25519 key
 FAR_DRAWS = bytes(range(0xC0, 0xE0)), bytes(range(0x11, 0x31))
-SUITES = {"tagged": by_hand.TAGGED, "sealed": by_hand.SEALED}
+SUITES = by_hand.NAMES
 FRAMES: list[tuple[int, bytes, bytes, tuple[bytes, ...]]] = [
     (frames.HELLO, b'{"id":"x"}', b"", ()),
     (frames.REQUEST, b"arguments", b"render", ()),
@@ -179,7 +179,7 @@ def all_keys() -> dict[str, bytes]:
 def test_no_key_is_zeros_and_no_two_are_the_same():
     """Attack 18, and CVE-2023-46129: per purpose, direction, suite, namespace and secret; nor are halves the same."""
     keys = all_keys()
-    assert len(keys) == 21
+    assert len(keys) == 33
     for name, key in keys.items():
         assert len(key) == 32, name
         assert len(set(key)) > 16, name
