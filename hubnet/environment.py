@@ -53,9 +53,15 @@ class Settings(NamedTuple):
     suspect: float = 3600.0
     """Seconds that a silent but connectable peer stays listed: a stopped process may come back."""
     wire: str = "auto"
-    """auto: sealed where both ends can; sealed: refuse less; open-mac: authenticated, never encrypted."""
+    """auto: sealed where both ends can; sealed, tls: refuse less; open-mac: authenticated, never encrypted."""
     integrity: str = "header"
     """full: large buffers are proved as well where links are not sealed. Costs about a millisecond a MiB at each end."""
+    tls_cert: str = ""
+    """This host's certificate in PEM: links are TLS as soon as it is given, to peers that have one of the same CA."""
+    tls_key: str = ""
+    """Its private key in PEM, readable by its owner alone."""
+    tls_ca: str = ""
+    """The CA's certificate in PEM; `hubnet tls init` makes all three."""
     outbox: tuple[int, int] = (64 * MIB, 200_000)
     """Bytes and number of events kept while Redis is slow or away; beyond it the oldest go, counted."""
     event_limit: int = 4 * MIB
@@ -230,8 +236,11 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "thread_limit": ("HUBNET_THREAD_LIMIT", _whole(1, 512)),
     "lease": ("HUBNET_LEASE", _seconds(0.3, 3600)),
     "suspect": ("HUBNET_SUSPECT", _seconds(0, 7 * 86400)),
-    "wire": ("HUBNET_WIRE", _one_of("auto", "sealed", "open-mac")),
+    "wire": ("HUBNET_WIRE", _one_of("auto", "sealed", "tls", "open-mac")),
     "integrity": ("HUBNET_INTEGRITY", _one_of("header", "full")),
+    "tls_cert": ("HUBNET_TLS_CERT", _path),
+    "tls_key": ("HUBNET_TLS_KEY", _path),
+    "tls_ca": ("HUBNET_TLS_CA", _path),
     "outbox": ("HUBNET_OUTBOX", _outbox),
     "event_limit": ("HUBNET_EVENT_LIMIT", _whole(1024, 64 * MIB)),
     "timeout": ("HUBNET_TIMEOUT", _seconds(0.05, 86400)),
@@ -246,7 +255,6 @@ _KINDS = {
     float: "a number of seconds",
     tuple: "a list or a str, as in the variable",
 }
-_LATER = {"HUBNET_TLS_CERT": "", "HUBNET_TLS_KEY": "", "HUBNET_TLS_CA": ""}
 
 _wishes: dict[str, str] = {}
 _settings: Settings | None = None
@@ -370,9 +378,6 @@ def load(environ: Mapping[str, str], wishes: Mapping[str, str]) -> tuple[Setting
             values[field], sources[field] = _parse(field, environ[name], name), name
         if field in wishes:
             values[field], sources[field] = _parse(field, wishes[field], "configure()"), "configure()"
-    for name, harmless in _LATER.items():
-        if environ.get(name, harmless) not in {"", harmless}:
-            raise ConfigError(f"{name}: this version of hubnet cannot do that yet, and will not pretend to; unset it")
     return Settings(**values), sources
 
 

@@ -66,8 +66,10 @@ class Parts:
         self.id = generate_id(self.port, self.host, self.group)
         self.machine = world.machine_id()
         self._self = Self(digest_of(self.id), incarnation)
-        self._suites = handshake.suites_for(settings.wire, settings.integrity)
-        dialler = Dialler(self._self, self.ring, self._suites, self._hello, world.open)
+        secured = world.secured(settings)
+        self._suites = handshake.suites_for(settings.wire, settings.integrity, in_tls=secured is not None)
+        self._binding = secured.binding if secured else b""
+        dialler = Dialler(self._self, self.ring, self._suites, self._hello, world.open, secured)
         sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
         packer, opener = Packer(sender, self.ring), Opener(self.ring)
         self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
@@ -98,7 +100,7 @@ class Parts:
         self._builtins.add(Connection(rotation.STATE, self._secrets, counted=False, builtin=True))
         for connection in self.hub.connections() if self.hub else ():
             self._builtins.add(connection)
-        self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach)
+        self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach, secured=secured)
         self._rotation = Rotation(
             self.ring, settings, self.broker,
             changed=self._secrets_changed, renew=self._renew_links, cut=lambda: self.serving.cut(self.ring.keys),
@@ -158,7 +160,7 @@ class Parts:
     def responder(self) -> Responder:
         """A fresh handshake for a link that came in."""
         refusal = handshake.DRAINING if self.peer.draining else handshake.ACCEPTED
-        return Responder(self._self, self.ring, self._suites, os.urandom, refusal=refusal)
+        return Responder(self._self, self.ring, self._suites, os.urandom, self._binding, refusal=refusal)
 
     def find(self, name: bytes) -> Connection | None:
         """The connection of this name."""

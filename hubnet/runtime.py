@@ -138,20 +138,37 @@ def secrets_in(path: str) -> list[str]:
     Raises:
         ConfigError: it cannot be read, is empty, or others than its owner can read it or write beside it.
     """
-    file = Path(path)
     try:
-        seen, folder = file.stat(), file.resolve().parent.stat()
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = private_bytes("HUBNET_SECRET_FILE", path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise ConfigError(f"HUBNET_SECRET_FILE: cannot read {path}: {error}") from error
-    mounted = _DOCKER_SECRETS in file.parents  # the engine owns that folder
-    if not mounted and seen.st_uid not in {0, os.getuid()}:
-        raise ConfigError(f"HUBNET_SECRET_FILE: {path} belongs to somebody else: chown it to the user that runs this")
-    if not mounted and seen.st_mode & 0o077:
-        raise ConfigError(f"HUBNET_SECRET_FILE: others can read {path}: chmod 600 it")
-    if not mounted and folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
-        raise ConfigError(f"HUBNET_SECRET_FILE: others can write the folder of {path}: chmod 700 it")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise ConfigError(f"HUBNET_SECRET_FILE: {path} is empty; `hubnet secret new` prints a secret")
     return lines
+
+
+def private_bytes(variable: str, path: str) -> bytes:
+    """What is in a file that is its owner's alone.
+
+    Args:
+        variable: who named the file, for errors.
+        path: the file.
+
+    Raises:
+        ConfigError: it cannot be read, or others than its owner can read it or write beside it.
+    """
+    file = Path(path)
+    try:
+        seen, folder = file.stat(), file.resolve().parent.stat()
+        content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{variable}: cannot read {path}: {error}") from error
+    mounted = _DOCKER_SECRETS in file.parents  # the engine owns that folder
+    if not mounted and seen.st_uid not in {0, os.getuid()}:
+        raise ConfigError(f"{variable}: {path} belongs to somebody else: chown it to the user that runs this")
+    if not mounted and seen.st_mode & 0o077:
+        raise ConfigError(f"{variable}: others can read {path}: chmod 600 it")
+    if not mounted and folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
+        raise ConfigError(f"{variable}: others can write the folder of {path}: chmod 700 it")
+    return content

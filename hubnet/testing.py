@@ -69,6 +69,9 @@ class _MemoryWorld:
     def open(self, host: str, port: int, deadline: float) -> End:
         return self._server.network.connect(self._node, host, port, deadline)
 
+    def secured(self, settings: Settings) -> None:
+        """There is no line to tap."""
+
     def machine_id(self) -> str:
         return f"memory/{self._host}"
 

@@ -6,7 +6,7 @@ Everything above this seam is the same in both.
 from __future__ import annotations
 
 import socket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hubnet import broker, machine
 from hubnet.broker import Broker
@@ -16,6 +16,9 @@ from hubnet.environment import Settings
 from hubnet.links import listening
 from hubnet.links.dial import open_socket
 from hubnet.scripts import RedisStore
+
+if TYPE_CHECKING:
+    from hubnet.links.encrypted import Secured
 
 
 class World(Protocol):
@@ -38,6 +41,9 @@ class World(Protocol):
 
     def open(self, host: str, port: int, deadline: float) -> Any:
         """A connected socket."""
+
+    def secured(self, settings: Settings) -> Secured | None:
+        """What puts links into TLS, where the settings say so."""
 
     def machine_id(self) -> str:
         """Equal for peers that are on one machine."""
@@ -66,6 +72,14 @@ class RealWorld:
 
     def open(self, host: str, port: int, deadline: float) -> socket.socket:
         return open_socket(host, port, deadline)
+
+    def secured(self, settings: Settings) -> Secured | None:
+        files = settings.tls_cert, settings.tls_key, settings.tls_ca
+        if not any(files):
+            return None
+        from hubnet.links.encrypted import Secured  # imports ssl, which costs milliseconds
+
+        return Secured.of(*files)
 
     def machine_id(self) -> str:
         return machine.machine_id()

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.conftest import Net
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -24,3 +28,16 @@ def test_the_render_worker_of_the_page_on_testing_is_tested_as_printed(tmp_path:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+
+
+def test_the_page_on_the_command_line_shows_what_tls_init_prints(net: Net) -> None:
+    pytest.importorskip("cryptography")
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    (shown,) = re.findall(r"<!-- tls init -->\n```\n\$ hubnet (.*?)\n(.*?)…\n```\n<!-- end -->", page, re.DOTALL)
+    done = net.cli(*shown[0].split())
+
+    def undated(text: str) -> str:
+        return re.sub(r"\d{4}-\d\d-\d\d", "DATE", text)
+
+    assert done.stderr == ""
+    assert undated(done.stdout).startswith(undated(shown[1]).replace("/home/you", str(net.folder.resolve())))

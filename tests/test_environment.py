@@ -69,7 +69,14 @@ TABLE = {
     "lease": (10.0, {"0.3": 0.3, "3600": 3600.0}, ["0.2", "3601", "x", "nan", "inf", ""]),
     "suspect": (3600.0, {"0": 0.0, "604800": 604800.0}, ["-1", "604801", "nan", "x"]),
     "integrity": ("header", {"full": "full", "header ": "header"}, ["", "Full", "none"]),
-    "wire": ("auto", {"sealed": "sealed", " open-mac ": "open-mac", "auto": "auto"}, ["", "Sealed", "none", "tls"]),
+    "wire": (
+        "auto",
+        {"sealed": "sealed", " open-mac ": "open-mac", "auto": "auto", "tls": "tls"},
+        ["", "Sealed", "none", "TLS"],
+    ),
+    "tls_cert": ("", {" host.crt ": "host.crt"}, []),
+    "tls_key": ("", {" host.key ": "host.key"}, []),
+    "tls_ca": ("", {" ca.crt ": "ca.crt"}, []),
     "outbox": (
         (64 * MIB, 200_000),
         {"1": (1, 200_000), "8MiB": (8 * MIB, 200_000), "1GB,5": (1 << 30, 5), "2 KiB , 7": (2048, 7)},

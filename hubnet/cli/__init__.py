@@ -34,6 +34,7 @@ _COMMANDS = {
     "config": _Place("settings", "config", "Show every setting and where it comes from."),
     "health": _Place("health", "health", "Tell whether the peer of this machine or container is well."),
     "secret": _Place("secrets", "secret", "Make secrets, and exchange them while everything runs."),
+    "tls": _Place("tls", "tls", "Make certificates for TLS between peers."),
     "demo": _Place("demo", "demo", "A render farm on this machine, to look at."),
 }
 

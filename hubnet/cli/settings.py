@@ -28,9 +28,7 @@ def config(in_json: bool) -> None:
         click.echo(as_json(rows, indent=2))
     else:
         print_table(("variable", "value", "from"), (_row(name, said) for name, said in rows.items()))
-    unknown = sorted(
-        name for name in os.environ if name.startswith("HUBNET_") and name not in {*rows, *environment._LATER}
-    )
+    unknown = sorted(name for name in os.environ if name.startswith("HUBNET_") and name not in rows)
     if unknown:
         say_error(f"in the environment, but no setting: {', '.join(unknown)}")
 

@@ -6,7 +6,8 @@ Each direction of a link has its own key, and every proof depends on all that we
 counter that is never sent), so a frame replayed, dropped, reordered or reflected fails. ``Tagged`` (suite 1) proves
 everything but the buffers with keyed BLAKE2b, ``Hashed`` (suite 3) with HMAC-SHA256; ``TaggedWhole`` and ``HashedWhole`` prove
 the buffers too, a MiB at a time. ``Sealed`` (suite 2) encrypts everything after the header, buffers a MiB at a time, with
-AES-256-GCM. Packing and opening are written out by hand: they stand on the path of every small call.
+AES-256-GCM. ``Bare`` is for links inside TLS. Packing and opening are written out by hand: they stand on the path of every small
+call.
 """
 
 from __future__ import annotations
@@ -224,6 +225,22 @@ class Tagged:
         return piece
 
 
+class Bare(Tagged):
+    """Inside TLS, which proves and hides everything: zeros stand where a proof would."""
+
+    @staticmethod
+    def _running(key: bytes) -> _Running:
+        return _ignore, _no_proof
+
+
+def _ignore(data: Buffer) -> None:
+    """Nothing runs."""
+
+
+def _no_proof() -> bytes:
+    return bytes(PROOF)
+
+
 class TaggedWhole(Tagged):
     """Suite 1 whole: each piece of a buffer is followed by the proof of all so far."""
 
@@ -372,7 +389,7 @@ def _fits(length: int) -> int:
 
 
 _KINDS: dict[int, type[Tagged | Sealed]] = {
-    handshake.TAGGED: Tagged, handshake.SEALED: Sealed, handshake.HASHED: Hashed,
+    handshake.TAGGED: Tagged, handshake.SEALED: Sealed, handshake.HASHED: Hashed, handshake.BARE: Bare,
     handshake.TAGGED_WHOLE: TaggedWhole, handshake.HASHED_WHOLE: HashedWhole,
 }  # fmt: skip
 

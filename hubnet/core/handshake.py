@@ -17,7 +17,8 @@ one wanted says so in M4, under its tag. The traffic keys are fresh per link and
 
 Suite 1 protects frames with keyed BLAKE2b; suite 2 adds X25519 to the keys and seals frames with AES-256-GCM; suite 3 is
 suite 1 with HMAC-SHA256, for hosts whose Python has no BLAKE2. Suites 1 and 3 whole have the large buffers under the proof as
-well, for those who ask for it. The responder takes the first of 2, 1, 3, 1 whole and 3 whole that both allow.
+well, for those who ask for it. Inside TLS frames go bare: the handshake is bound to the listener's certificate. The responder
+takes the first of 2, bare, 1, 3, 1 whole and 3 whole that both allow.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from typing import NamedTuple
 
 from hubnet.core import sealing
 from hubnet.core.keys import Keyring, NetKeys, expand, extract
-from hubnet.errors import AuthenticationError, RemoteProtocolError
+from hubnet.errors import AuthenticationError, ConfigError, RemoteProtocolError
 
 MAGIC = b"HUB1"
 VERSION = 1
-TAGGED, SEALED, HASHED, TAGGED_WHOLE, HASHED_WHOLE = 1, 2, 4, 8, 16
-_IN_ORDER = (SEALED, TAGGED, HASHED, TAGGED_WHOLE, HASHED_WHOLE)
+TAGGED, SEALED, HASHED, TAGGED_WHOLE, HASHED_WHOLE, BARE = 1, 2, 4, 8, 16, 32
+_IN_ORDER = (SEALED, BARE, TAGGED, HASHED, TAGGED_WHOLE, HASHED_WHOLE)
 _HAS_BLAKE2 = (
     find_spec("_blake2") is not None
 )  # a Python may be built with the hashes that FIPS 140 allows, and no others
@@ -87,12 +88,17 @@ def digest_of(peer_id: bytes) -> bytes:
     return hashlib.sha256(peer_id).digest()
 
 
-def suites_for(wire: str, integrity: str = "header") -> int:
+def suites_for(wire: str, integrity: str = "header", *, in_tls: bool = False) -> int:
     """The suites to offer or accept under HUBNET_WIRE and HUBNET_INTEGRITY, as bits.
 
     Raises:
         AuthenticationError: sealing is demanded and cannot be done here.
+        ConfigError: TLS is demanded and there is no certificate.
     """
+    if wire == "tls" and not in_tls:
+        raise ConfigError("HUBNET_WIRE=tls needs HUBNET_TLS_CERT, HUBNET_TLS_KEY and HUBNET_TLS_CA: `hubnet tls init`")
+    if in_tls and wire != "sealed":
+        return BARE
     if wire == "sealed":
         if not sealing.available():
             raise AuthenticationError("HUBNET_WIRE=sealed needs the package cryptography: pip install 'hubnet[crypto]'")
@@ -130,6 +136,7 @@ class _Side:
         self._nonce = random(32)
         self._exchange = sealing.Exchange(random(32)) if suites & SEALED else None
         self._binding = binding
+        assert binding or not suites & BARE, "frames go bare in TLS alone"
         self._buffer = b""
         self._m1 = b""
 

@@ -12,12 +12,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hubnet.core import frames, handshake
 from hubnet.errors import AuthenticationError, HubnetError, RemoteProtocolError
 from hubnet.links.complaints import Complaints
 from hubnet.links.link import Link
+
+if TYPE_CHECKING:
+    from hubnet.links.encrypted import Secured
 
 LIMIT = 5.0
 MOST = 256
@@ -34,9 +37,12 @@ class _HalfOpen(NamedTuple):
 class Arrivals:
     """The half-open links of one peer, by descriptor."""
 
-    def __init__(self, responder: Callable[[], handshake.Responder], count: Callable[[str], None]) -> None:
+    def __init__(
+        self, responder: Callable[[], handshake.Responder], count: Callable[[str], None], secured: Secured | None = None
+    ) -> None:
         self._responder = responder
         self._count = count
+        self._secured = secured
         self.half_open: dict[int, _HalfOpen] = {}
         self._complaints = Complaints()
         self._lock = threading.Lock()
@@ -47,12 +53,20 @@ class Arrivals:
     def __contains__(self, fd: int) -> bool:
         return fd in self.half_open
 
-    def welcome(self, sock: socket.socket, address: str) -> None:
+    def welcome(self, sock: socket.socket, address: str) -> int:
         """Take in an accepted socket; when there are too many half-open ones, the oldest of the busiest address goes.
 
         An honest peer of that address is through within milliseconds, long before it is the oldest.
+
+        Returns:
+            its descriptor.
+
+        Raises:
+            OSError: it has ended already.
         """
         sock.setblocking(False)
+        if self._secured:
+            sock = self._secured.accept(sock)  # type: ignore[assignment]
         with self._lock:
             if len(self.half_open) >= MOST:
                 self._count("handshakes_turned_away")
@@ -61,6 +75,7 @@ class Arrivals:
                 self.half_open.pop(oldest).sock.close()
             until = time.monotonic() + LIMIT
             self.half_open[sock.fileno()] = _HalfOpen(sock, self._responder(), until, address)
+        return sock.fileno()
 
     def advance(self, fd: int) -> Link | bool:
         """Something arrived: a link once the handshake is done, True to go on waiting, False when it is over."""
@@ -71,7 +86,7 @@ class Arrivals:
             data = half.sock.recv(handshake.LIMIT)
             if not data:
                 raise RemoteProtocolError("ended in the middle of the handshake")
-            if answer := half.side.receive(data):
+            if answer := half.side.receive(data):  # a message arrives in one record, where there is TLS
                 half.sock.send(answer)  # at most 256 bytes into an empty buffer
         except BlockingIOError:
             return True

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubnet import address
 from hubnet.core import frames, handshake
@@ -14,6 +14,9 @@ from hubnet.core.handshake import Initiator, Self
 from hubnet.core.keys import Keyring
 from hubnet.errors import AuthenticationError, PeerBusy, PeerUnreachable, RemoteProtocolError
 from hubnet.links.link import Link
+
+if TYPE_CHECKING:
+    from hubnet.links.encrypted import Secured
 
 HANDSHAKE_LIMIT = 5.0
 REFUSED, UNANSWERED, SILENT, ANOTHER = "refused", "unanswered", "silent", "another"
@@ -33,6 +36,15 @@ def _unreachable(how: str, text: str) -> Unreachable:
     error = Unreachable(text)
     error.how = how
     return error
+
+
+def _silent(where: str) -> Unreachable:
+    return _unreachable(SILENT, f"{where} accepts but does not answer: its process is stopped, or it is no hubnet peer")
+
+
+def _is_of_tls(error: OSError) -> bool:
+    """Whether it is an ssl.SSLError, without importing ssl."""
+    return any(kind.__name__ == "SSLError" for kind in type(error).__mro__)
 
 
 def open_socket(host: str, port: int, deadline: float) -> socket.socket:
@@ -63,13 +75,20 @@ class Dialler:
     """Opens links on behalf of one peer."""
 
     def __init__(
-        self, own: Self, ring: Keyring, suites: int, hello: Callable[[], bytes], open_: Callable[..., Any] = open_socket
+        self,
+        own: Self,
+        ring: Keyring,
+        suites: int,
+        hello: Callable[[], bytes],
+        open_: Callable[..., Any] = open_socket,
+        secured: Secured | None = None,
     ) -> None:
         self._own = own
         self._ring = ring
         self._suites = suites
         self._hello = hello
         self._open = open_
+        self._secured = secured
 
     @property
     def kid(self) -> bytes:
@@ -91,9 +110,11 @@ class Dialler:
             PeerBusy: it takes no more links.
         """
         where = f"{host}:{port}"
-        sock = self._connect(host, port, deadline, where)
+        sock, binding = self._connect(host, port, deadline, where), b""
         try:
-            session, leftover = self._shake(sock, wanted, deadline, where)
+            if self._secured:
+                sock, binding = self._secure(sock, host, deadline, where)
+            session, leftover = self._shake(sock, wanted, deadline, where, binding)
             if session.verdict == handshake.ACCEPTED:
                 link = Link(sock, frames.protection(session), session.foreign, session.suite, leftover, session.kid)
                 link.friendly = {"host": host, "port": port}
@@ -127,8 +148,28 @@ class Dialler:
                 f"cannot reach {where}: {reason}; is there a route, and is HUBNET_ADVERTISE right on that peer?",
             ) from error
 
-    def _shake(self, sock: socket.socket, wanted: Self, deadline: float, where: str) -> tuple[handshake.Session, bytes]:
-        side = Initiator(self._own, wanted, self._ring, self._suites, os.urandom)
+    def _broken_off(self, where: str, error: OSError) -> Unreachable:
+        mismatch = "has no TLS and we have" if self._secured else "has TLS and we have not"
+        text = f"{where} broke off our handshake ({error}): its process ended, or takes no more links, or {mismatch}"
+        return _unreachable(BROKEN_OFF, text)
+
+    def _secure(self, sock: Any, host: str, deadline: float, where: str) -> tuple[Any, bytes]:
+        assert self._secured
+        limit = min(deadline, time.monotonic() + HANDSHAKE_LIMIT)
+        try:
+            return self._secured.dial(sock, host, limit)
+        except TimeoutError:
+            raise _silent(where) from None
+        except OSError as error:
+            if not _is_of_tls(error):
+                raise self._broken_off(where, error) from error
+            text = f"no TLS with {where} ({error}): HUBNET_TLS_CA or HUBNET_TLS_CERT differs, or is not set there"
+            raise AuthenticationError(text) from error
+
+    def _shake(
+        self, sock: Any, wanted: Self, deadline: float, where: str, binding: bytes
+    ) -> tuple[handshake.Session, bytes]:
+        side = Initiator(self._own, wanted, self._ring, self._suites, os.urandom, binding)
         limit = min(deadline, time.monotonic() + HANDSHAKE_LIMIT)
         try:
             sock.sendall(side.begin())
@@ -140,18 +181,18 @@ class Dialler:
                 if answer := side.receive(data):
                     sock.sendall(answer)
         except TimeoutError:
-            raise _unreachable(
-                SILENT,
-                f"{where} accepts but does not answer: its process is stopped, or it is no hubnet peer",
-            ) from None
+            raise _silent(where) from None
         except EOFError:
             raise AuthenticationError(
                 f"{where} closed our handshake: another secret, namespace or version; its log says which"
             ) from None
         except OSError as error:
-            raise _unreachable(
-                BROKEN_OFF, f"{where} broke off our handshake ({error}): its process ended, or takes no more links"
-            ) from error
+            if _is_of_tls(error):
+                text = (
+                    f"{where} does not accept our certificate ({error}): HUBNET_TLS_CA differs there, or it has expired"
+                )
+                raise AuthenticationError(text) from error
+            raise self._broken_off(where, error) from error
         except RemoteProtocolError as error:
-            raise RemoteProtocolError(f"{where} is no hubnet peer: {error}") from error
+            raise RemoteProtocolError(f"{where} is no hubnet peer, or has TLS and we have not: {error}") from error
         return side.session, side.leftover

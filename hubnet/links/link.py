@@ -52,6 +52,7 @@ class Link:
         "_poll",
         "_sock",
         "_tick",
+        "_waiting",
         "busy",
         "ended",
         "fileno",
@@ -87,6 +88,7 @@ class Link:
         self.recv_now = sock.recv
         self.send_now = sock.send
         self._tick = TICK
+        self._waiting = getattr(sock, "waiting", None)  # in TLS bytes may be here that the descriptor does not tell of
         self._leftover = leftover
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -351,6 +353,8 @@ class Link:
     def leftover(self) -> bytes:
         """What came with the last frame and belongs to the next."""
         data, self._leftover = self._leftover, b""
+        if not data and self._waiting is not None and self._waiting():
+            return self.hear() or b""
         return data
 
     def guard_small_messages(self) -> None:

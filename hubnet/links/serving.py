@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
@@ -31,6 +31,9 @@ from hubnet.links.arrivals import Arrivals
 from hubnet.links.context import Call, here
 from hubnet.links.link import Frame, Link
 from hubnet.links.workers import Workers
+
+if TYPE_CHECKING:
+    from hubnet.links.encrypted import Secured
 
 _MOST_STAYING = 64
 _CLOSELY = 0.002
@@ -74,14 +77,16 @@ class _Job(NamedTuple):
 class Serving:
     """The listening side of one peer."""
 
-    def __init__(self, listener: socket.socket, host: Host, *, cap: int, patience: float) -> None:
+    def __init__(
+        self, listener: socket.socket, host: Host, *, cap: int, patience: float, secured: Secured | None = None
+    ) -> None:
         self._listener = listener
         self._listener_fd = listener.fileno()
         self._host = host
         self._patience = patience
         self._workers = Workers(self)
         self._links: dict[int, Link] = {}
-        self._arrivals = Arrivals(host.responder, host.count)
+        self._arrivals = Arrivals(host.responder, host.count, secured)
         self._admission: Admission[_Job] = Admission(cap)
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
@@ -217,8 +222,7 @@ class Serving:
                 if self._workers.closed:
                     sock.close()
                     continue
-                self._arrivals.welcome(sock, str(address[0]) if address else "")
-                self._workers.watch(sock.fileno())
+                self._workers.watch(self._arrivals.welcome(sock, str(address[0]) if address else ""))
         except BlockingIOError:
             pass  # nobody else waits
         except OSError as error:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hubnet import certificates
 from hubnet.core import calls, handshake
 from hubnet.core.connections import Connection, Connections
 from hubnet.core.flags import Flags
-from hubnet.core.frames import Hashed, Sealed, Tagged, TaggedWhole
+from hubnet.core.frames import Bare, Hashed, Sealed, Tagged, TaggedWhole
 from hubnet.core.handshake import Responder, Self, digest_of
 from hubnet.core.identity import generate_id
 from hubnet.core.keys import Keyring, new_token
@@ -23,13 +26,14 @@ from hubnet.counters import Counters
 from hubnet.errors import PeerUnreachable
 from hubnet.links.calling import Caller, Endpoint
 from hubnet.links.dial import Dialler
+from hubnet.links.encrypted import EncryptedSocket, Secured
 from hubnet.links.link import Link
 from hubnet.links.serving import Serving
 
 RING = Keyring.of([new_token(bytes(32))], "tests")
 OTHER_RING = Keyring.of([new_token(bytes(range(32)))], "tests")
 NOBODY = Self(bytes(32), bytes(16))
-SUITES = {"tagged": Tagged, "sealed": Sealed, "hashed": Hashed, "tagged whole": TaggedWhole}
+SUITES = {"bare": Bare, "tagged": Tagged, "sealed": Sealed, "hashed": Hashed, "tagged whole": TaggedWhole}
 
 
 def soon(seconds: float = 5.0) -> float:
@@ -62,17 +66,44 @@ def serving_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "hubnet-serve"]
 
 
+@cache
+def hosts() -> list[Secured]:
+    """Two hosts of one CA, made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = certificates.init(Path(folder) / "tls", [("one", "127.0.0.1"), ("two", "127.0.0.1")], days=2)
+        return [Secured.of(*map(str, (host.certificate, host.key, made.authority.certificate))) for host in made.hosts]
+
+
+def secured(number: int = 0) -> Secured:
+    """What a host of one CA needs for TLS."""
+    return hosts()[number]
+
+
 def pair(suite: str, kind: str) -> tuple[Link, Link]:
-    """Two ends of one link, over a socketpair or over TCP."""
+    """Two ends of one link, over a socketpair, over TCP or inside TLS."""
     if kind == "unix":
         left, right = socket.socketpair()
     else:
         with listener() as waiting:
             left = socket.create_connection(waiting.getsockname())
             right, _ = waiting.accept()
+    if kind == "tls":
+        _ = secured()  # not by two threads at once
+        accepting = Running(_accepted, right)
+        left, _ = secured().dial(left, "127.0.0.1", soon())  # type: ignore[assignment]
+        left.sendall(b".")
+        right = accepting.result()
     forth, back = os.urandom(32), os.urandom(32)
     protect = SUITES[suite]
     return Link(left, protect(forth, back), NOBODY, 0), Link(right, protect(back, forth), NOBODY, 0)
+
+
+def _accepted(sock: socket.socket) -> EncryptedSocket:
+    """The listening end of TLS, once the dialler has shown its certificate as well."""
+    made = secured().accept(sock)
+    made.settimeout(5)
+    assert made.recv(1) == b"."
+    return made
 
 
 class End:
@@ -88,7 +119,7 @@ class End:
 
     def __init__(
         self, book: dict[bytes, Endpoint], *, cap: int = 32, patience: float = 10.0, port: int = 0, ring: Keyring = RING,
-        wire: str = "auto",
+        wire: str = "auto", tls: Secured | None = None,
     ) -> None:  # fmt: skip
         self.book = book
         self.asked: list[bool] = []
@@ -100,13 +131,14 @@ class End:
         self.id = generate_id(self.port, "127.0.0.1")
         self.own = Self(digest_of(self.id), os.urandom(16))
         self.ring = ring
-        self.suites = handshake.suites_for(wire)
+        self.suites = handshake.suites_for(wire, in_tls=tls is not None)
+        self.binding = tls.binding if tls else b""
         self.refusal = handshake.ACCEPTED
         self.ended_links: list[Link] = []
         self.flags = Flags()
-        self.dialler = Dialler(self.own, ring, self.suites, lambda: json.dumps({"id": self.id.decode()}).encode())
+        self.dialler = Dialler(self.own, ring, self.suites, self._hello, secured=tls)
         self.caller = Caller(self.dialler, self.resolve, self.flags, self.counters, reach=patience)
-        self.serving = Serving(sock, self, cap=cap, patience=patience)
+        self.serving = Serving(sock, self, cap=cap, patience=patience, secured=tls)
         friendly = {"host": "127.0.0.1", "port": self.port, "group": "None"}
         self.endpoint = Endpoint(self.id, self.own.incarnation, "127.0.0.1", self.port, friendly)
         book[self.id] = self.endpoint
@@ -153,7 +185,10 @@ class End:
         return self.book[peer_id]
 
     def responder(self) -> Responder:
-        return Responder(self.own, self.ring, self.suites, os.urandom, refusal=self.refusal)
+        return Responder(self.own, self.ring, self.suites, os.urandom, self.binding, refusal=self.refusal)
+
+    def _hello(self) -> bytes:
+        return json.dumps({"id": self.id.decode()}).encode()
 
     def find(self, name: bytes) -> Connection | None:
         return self.table.get(name)
