@@ -62,6 +62,14 @@ class Settings(NamedTuple):
     """Its private key in PEM, readable by its owner alone."""
     tls_ca: str = ""
     """The CA's certificate in PEM; `hubnet tls init` makes all three."""
+    link_limit: tuple[int, int] = (10_000, 1_000)
+    """Most links that others have to us: in all, and from one peer. Each costs a descriptor and some 10 KiB."""
+    stranger_limit: tuple[int, int] = (256, 128)
+    """Most links whose other end has not proved the secret yet, in all and from one address; beyond it the oldest go."""
+    call_limit: int = 16 << 30
+    """Most bytes in the arguments of a call, or in its result: what one link may make us hold at a time."""
+    dial_back_limit: int = 60
+    """Most times a minute that a hub dials one peer because it registers: a hub is no port scanner."""
     outbox: tuple[int, int] = (64 * MIB, 200_000)
     """Bytes and number of events kept while Redis is slow or away; beyond it the oldest go, counted."""
     event_limit: int = 4 * MIB
@@ -212,12 +220,35 @@ def _advertise(value: str) -> str:
     return value.strip()
 
 
+_SCALE = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
 def _outbox(value: str) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d{1,18})\s*(?:(K|M|G)i?B)?\s*(?:,\s*(\d{1,18}))?\s*", value)
     if not match or int(match[1]) < 1:
         raise ValueError("bytes and number of events such as '64MiB,200000'")
-    scale = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2]]
-    return int(match[1]) * scale, int(match[3] or Settings().outbox[1])
+    return int(match[1]) * _SCALE[match[2]], int(match[3] or Settings().outbox[1])
+
+
+def _bytes(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:(K|M|G)i?B)?\s*", value)
+        number = int(match[1]) * _SCALE[match[2]] if match else 0
+        if not low <= number <= high:
+            raise ValueError(f"bytes from {low} to {high}, such as '512MiB'")
+        return number
+
+    return parse
+
+
+def _two(low: int, high: int) -> Callable[[str], tuple[int, int]]:
+    def parse(value: str) -> tuple[int, int]:
+        match = re.fullmatch(r"\s*(\d{1,18})\s*,\s*(\d{1,18})\s*", value)
+        if not match or not low <= int(match[2]) <= int(match[1]) <= high:
+            raise ValueError(f"two whole numbers from {low} to {high}, the second no larger, such as '1000,100'")
+        return int(match[1]), int(match[2])
+
+    return parse
 
 
 _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -241,6 +272,10 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "tls_cert": ("HUBNET_TLS_CERT", _path),
     "tls_key": ("HUBNET_TLS_KEY", _path),
     "tls_ca": ("HUBNET_TLS_CA", _path),
+    "link_limit": ("HUBNET_LINK_LIMIT", _two(1, 1_000_000)),
+    "stranger_limit": ("HUBNET_STRANGER_LIMIT", _two(1, 1_000_000)),
+    "call_limit": ("HUBNET_CALL_LIMIT", _bytes(MIB, 1 << 40)),
+    "dial_back_limit": ("HUBNET_DIAL_BACK_LIMIT", _whole(1, 1_000_000)),
     "outbox": ("HUBNET_OUTBOX", _outbox),
     "event_limit": ("HUBNET_EVENT_LIMIT", _whole(1024, 64 * MIB)),
     "timeout": ("HUBNET_TIMEOUT", _seconds(0.05, 86400)),

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from hubnet.errors import (
     ConfigError,
     HubnetError,
     NoHub,
+    PeerBusy,
 )
 from hubnet.links.context import here
 from hubnet.links.dial import Dialler
@@ -42,6 +44,7 @@ REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
     "hubnet:list",
 )
 _PRESENCE_EVERY = 0.1
+_MINUTE = 60.0
 _log = logging.getLogger("hubnet")
 
 
@@ -60,8 +63,11 @@ class Hub:
         *,
         lease: float,
         suspect: float,
+        dial_backs: int,
     ) -> None:
         self._own_id = own_id
+        self._dial_backs = dial_backs
+        self._dialled_back: dict[bytes, deque[float]] = {}
         self._own_record = own_record
         self._registry = registry
         self._publisher = publisher
@@ -146,6 +152,7 @@ class Hub:
         if looked and member is not None:
             record.update(reachable=member.record["reachable"], reason=member.record["reason"])
         else:
+            self._count_dial_back(peer_id)
             seen, reason = self._watch.look(record)
             record.update(reachable=seen is Seen.ALIVE, reason="" if seen is Seen.ALIVE else reason)
         record["home"] = self._own_id.decode()
@@ -159,6 +166,19 @@ class Hub:
             link.guard_small_messages()
         self._tell("changed" if known else "joined", peer_id)
         return {"lease": self._lease, "reachable": record["reachable"], "reason": record["reason"]}
+
+    def _count_dial_back(self, peer_id: bytes) -> None:
+        """Whoever registers has us dial an address of its choice: often enough, and no more."""
+        now = time.monotonic()
+        with self._watch.lock:
+            for other in [one for one, moments in self._dialled_back.items() if now - moments[-1] > _MINUTE]:
+                del self._dialled_back[other]
+            moments = self._dialled_back.setdefault(peer_id, deque(maxlen=self._dial_backs))
+            if len(moments) == self._dial_backs and now - moments[0] < _MINUTE:
+                raise PeerBusy(
+                    f"registered {self._dial_backs} times within a minute: HUBNET_DIAL_BACK_LIMIT of this hub"
+                )
+            moments.append(now)
 
     def renew(self, peer_id: bytes, incarnation: str) -> bool:
         """A peer is alive; False: unknown here, register again."""

@@ -29,6 +29,7 @@ from hubnet.home import Home
 from hubnet.hub import Hub
 from hubnet.links.calling import Caller
 from hubnet.links.dial import Dialler
+from hubnet.links.limits import Limits
 from hubnet.links.link import Link
 from hubnet.links.serving import Serving
 from hubnet.registry import Registry
@@ -66,10 +67,11 @@ class Parts:
         self.id = generate_id(self.port, self.host, self.group)
         self.machine = world.machine_id()
         self._self = Self(digest_of(self.id), incarnation)
+        limits = Limits(settings.link_limit, settings.stranger_limit, settings.call_limit)
         secured = world.secured(settings)
         self._suites = handshake.suites_for(settings.wire, settings.integrity, in_tls=secured is not None)
         self._binding = secured.binding if secured else b""
-        dialler = Dialler(self._self, self.ring, self._suites, self._hello, world.open, secured)
+        dialler = Dialler(self._self, self.ring, self._suites, self._hello, world.open, secured, most=limits.call)
         sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
         packer, opener = Packer(sender, self.ring), Opener(self.ring)
         self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
@@ -81,7 +83,7 @@ class Parts:
         if settings.is_hub:
             self.hub = Hub(
                 self.id, peer.record, self.registry, dialler, self.publisher, self.names, self.counters,
-                lease=lease, suspect=suspect,
+                lease=lease, suspect=suspect, dial_backs=settings.dial_back_limit,
             )  # fmt: skip
         self.directory = Directory(
             self.id, self.registry, dialler, self.subscriber, hubs=settings.hubs, hub=self.hub, lease=lease
@@ -89,7 +91,9 @@ class Parts:
         self.home = Home(
             self.id, incarnation, peer.record, self.directory, dialler, self.counters, hub=self.hub, lease=lease
         )
-        self.caller = Caller(dialler, self.directory.resolve, self.tables.flags, self.counters, reach=reach)
+        self.caller = Caller(
+            dialler, self.directory.resolve, self.tables.flags, self.counters, reach=reach, most=limits.call
+        )
         self.directory.caller = self.caller
         self.directory.hear_presence_through(self._presence())
         if self.hub:
@@ -100,7 +104,7 @@ class Parts:
         self._builtins.add(Connection(rotation.STATE, self._secrets, counted=False, builtin=True))
         for connection in self.hub.connections() if self.hub else ():
             self._builtins.add(connection)
-        self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach, secured=secured)
+        self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach, secured=secured, limits=limits)
         self._rotation = Rotation(
             self.ring, settings, self.broker,
             changed=self._secrets_changed, renew=self._renew_links, cut=lambda: self.serving.cut(self.ring.keys),
@@ -159,8 +163,12 @@ class Parts:
 
     def responder(self) -> Responder:
         """A fresh handshake for a link that came in."""
-        refusal = handshake.DRAINING if self.peer.draining else handshake.ACCEPTED
-        return Responder(self._self, self.ring, self._suites, os.urandom, self._binding, refusal=refusal)
+        return Responder(self._self, self.ring, self._suites, os.urandom, self._binding, judge=self._judge)
+
+    def _judge(self, digest: bytes) -> int:
+        if self.peer.draining:
+            return handshake.DRAINING
+        return handshake.ACCEPTED if self.serving.has_room_for(digest) else handshake.FULL
 
     def find(self, name: bytes) -> Connection | None:
         """The connection of this name."""

@@ -259,11 +259,21 @@ class Responder(_Side):
         random: Callable[[int], bytes],
         binding: bytes = b"",
         *,
-        refusal: int = ACCEPTED,
+        judge: Callable[[bytes], int] = lambda digest: ACCEPTED,
     ) -> None:
+        """Make the listening side of one handshake.
+
+        Args:
+            own: who we are.
+            ring: the secrets accepted.
+            suites: what is accepted, as bits.
+            random: 32 bytes of it at a time.
+            binding: of TLS around it.
+            judge: the verdict on a peer that has proved the secret, by the digest of its id.
+        """
         super().__init__(own, suites, random, binding)
         self._ring = ring
-        self._refusal = refusal
+        self._judge = judge
 
     def _expected(self, buffer: bytes) -> int | None:
         if self._m1:
@@ -307,7 +317,7 @@ class Responder(_Side):
         if not hmac.compare_digest(tag, self._tag(b"i>r", self._th, message[:-32])):
             raise AuthenticationError("the secret was not proved (same key id, or another namespace)")
         foreign = Self(digest, incarnation)
-        verdict = self._refusal
+        verdict = self._judge(digest)
         if incarnation == self.own.incarnation:
             verdict = SELF
         elif not _meets(Self(wanted_digest, wanted_incarnation), self.own):

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from hubnet.core import frames, handshake
 from hubnet.errors import AuthenticationError, HubnetError, RemoteProtocolError
 from hubnet.links.complaints import Complaints
+from hubnet.links.limits import Limits
 from hubnet.links.link import Link
 
 if TYPE_CHECKING:
     from hubnet.links.encrypted import Secured
 
 LIMIT = 5.0
-MOST = 256
+_LIMITS = Limits()
 _log = logging.getLogger("hubnet")
 
 
@@ -38,12 +39,18 @@ class Arrivals:
     """The half-open links of one peer, by descriptor."""
 
     def __init__(
-        self, responder: Callable[[], handshake.Responder], count: Callable[[str], None], secured: Secured | None = None
+        self,
+        responder: Callable[[], handshake.Responder],
+        count: Callable[[str], None],
+        secured: Secured | None = None,
+        limits: Limits = _LIMITS,
     ) -> None:
         self._responder = responder
         self._count = count
         self._secured = secured
+        self._limits = limits
         self.half_open: dict[int, _HalfOpen] = {}
+        self._open_by: Counter[str] = Counter()
         self._complaints = Complaints()
         self._lock = threading.Lock()
 
@@ -68,14 +75,28 @@ class Arrivals:
         if self._secured:
             sock = self._secured.accept(sock)  # type: ignore[assignment]
         with self._lock:
-            if len(self.half_open) >= MOST:
-                self._count("handshakes_turned_away")
-                busiest, _ = Counter(half.address for half in self.half_open.values()).most_common(1)[0]
-                oldest = next(fd for fd, half in self.half_open.items() if half.address == busiest)
-                self.half_open.pop(oldest).sock.close()
+            self._make_room(address)
             until = time.monotonic() + LIMIT
             self.half_open[sock.fileno()] = _HalfOpen(sock, self._responder(), until, address)
+            self._open_by[address] += 1
         return sock.fileno()
+
+    def _make_room(self, address: str) -> None:
+        in_all, of_one = self._limits.strangers
+        open_by = self._open_by
+        if len(self.half_open) >= in_all:
+            address, _ = open_by.most_common(1)[0]
+        elif open_by[address] < of_one:
+            return
+        self._count("handshakes_turned_away")
+        self._take_out(next(fd for fd, half in self.half_open.items() if half.address == address)).sock.close()
+
+    def _take_out(self, fd: int) -> _HalfOpen:
+        half = self.half_open.pop(fd)
+        self._open_by[half.address] -= 1
+        if not self._open_by[half.address]:
+            del self._open_by[half.address]
+        return half
 
     def advance(self, fd: int) -> Link | bool:
         """Something arrived: a link once the handshake is done, True to go on waiting, False when it is over."""
@@ -103,8 +124,15 @@ class Arrivals:
         with self._lock:
             if self.half_open.get(fd) is not half:
                 return False  # its time was up meanwhile, and it is closed
-            del self.half_open[fd]
-        return Link(half.sock, frames.protection(session), session.foreign, session.suite, kid=session.kid)
+            self._take_out(fd)
+        return Link(
+            half.sock,
+            frames.protection(session),
+            session.foreign,
+            session.suite,
+            kid=session.kid,
+            most=self._limits.call,
+        )
 
     def next_limit(self) -> float | None:
         """When the next of them has had its time, or None."""
@@ -129,7 +157,7 @@ class Arrivals:
 
     def _drop(self, fd: int) -> None:
         with self._lock:
-            half = self.half_open.pop(fd, None)
+            half = self._take_out(fd) if fd in self.half_open else None
         if half:
             half.sock.close()  # which takes it out of the epoll as well
 

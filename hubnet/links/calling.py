@@ -23,6 +23,7 @@ from hubnet.errors import (
     CallError,
     CallTimeout,
     DecodeError,
+    EncodeError,
     HubnetError,
     InvalidConnection,
     LocalProtocolError,
@@ -32,6 +33,7 @@ from hubnet.errors import (
 )
 from hubnet.links.context import here
 from hubnet.links.dial import ANOTHER, BROKEN_OFF, ITSELF, REFUSED, Dialler, Unreachable
+from hubnet.links.limits import Limits
 from hubnet.links.link import Frame, Link, Vanished
 from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
 
@@ -69,11 +71,14 @@ class _Request(NamedTuple):
 class Caller:
     """The calling side of one peer: a pool of links for each peer that it knows."""
 
-    def __init__(self, dialler: Dialler, resolve: Resolve, flags: Flags, counters: Counters, *, reach: float) -> None:
+    def __init__(self, dialler: Dialler, resolve: Resolve, flags: Flags, counters: Counters, *, reach: float,
+        most: int = Limits().call,
+    ) -> None:  # fmt: skip
         self._dialler = dialler
         self._resolve = resolve
         self._flags = flags
         self._reach = reach
+        self._most = most
         self._patience = int(reach * 1000)
         self._prefixes: list[dict[bytes, bytes]] = [{} for _ in range(admission.DEEPEST + 1)]  # by depth and name
         self.pools: dict[bytes, _Known] = {}
@@ -108,6 +113,7 @@ class Caller:
             mine = time.monotonic() + timeout
             deadline = mine if deadline is None else min(mine, deadline)
         body, buffers = codec.encode_arguments(args, kwargs)
+        self._fits(connection.tag, body, buffers)
         return self._carry(_Request(connection, peer_id, body, buffers, outer.depth + 1, deadline))
 
     def call_plain(self, connection: Connection, known: _Known, args: tuple[Any, ...], depth: int) -> Any:
@@ -115,6 +121,7 @@ class Caller:
         for value in args:
             if type(value) not in PLAIN:
                 body, buffers = codec.encode_arguments(args, _NO_KWARGS)
+                self._fits(connection.tag, body, buffers)
                 break
         else:
             body, buffers = dumps((args, _NO_KWARGS), 5), _NO_BUFFERS
@@ -150,6 +157,14 @@ class Caller:
                     f"the result of {untagged(connection.tag)} {codec.cannot_rebuild(error)}", ran=YES
                 ) from error
         return self._otherwise(connection.tag, endpoint, answer)
+
+    def _fits(self, tag: str, body: bytes, buffers: Sequence[memoryview]) -> None:
+        if (size := len(body) + sum(buffer.nbytes for buffer in buffers)) > self._most:
+            raise EncodeError(
+                f"the arguments of {untagged(tag)!r} have {size} bytes, more than HUBNET_CALL_LIMIT={self._most}: raise it on "
+                "both peers, or send less at a time",
+                ran=NO,
+            )
 
     def _prefix(self, name: bytes, depth: int) -> bytes:
         prefix = self._prefixes[depth][name] = frames.prefix(frames.REQUEST, name, depth, self._patience)

@@ -13,6 +13,7 @@ from hubnet.core import frames, handshake
 from hubnet.core.handshake import Initiator, Self
 from hubnet.core.keys import Keyring
 from hubnet.errors import AuthenticationError, PeerBusy, PeerUnreachable, RemoteProtocolError
+from hubnet.links.limits import Limits
 from hubnet.links.link import Link
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Dialler:
         hello: Callable[[], bytes],
         open_: Callable[..., Any] = open_socket,
         secured: Secured | None = None,
+        *,
+        most: int = Limits().call,
     ) -> None:
         self._own = own
         self._ring = ring
@@ -89,6 +92,7 @@ class Dialler:
         self._hello = hello
         self._open = open_
         self._secured = secured
+        self._most = most
 
     @property
     def kid(self) -> bytes:
@@ -116,7 +120,9 @@ class Dialler:
                 sock, binding = self._secure(sock, host, deadline, where)
             session, leftover = self._shake(sock, wanted, deadline, where, binding)
             if session.verdict == handshake.ACCEPTED:
-                link = Link(sock, frames.protection(session), session.foreign, session.suite, leftover, session.kid)
+                link = Link(
+                    sock, frames.protection(session), session.foreign, session.suite, leftover, session.kid, self._most
+                )
                 link.friendly = {"host": host, "port": port}
                 link.send(link.protection.pack(frames.HELLO, self._hello()), deadline)
                 return link

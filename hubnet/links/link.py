@@ -21,6 +21,7 @@ from hubnet.core import calls, frames
 from hubnet.core.frames import HEADER, HEADER_SIZE, PIECE, PROOF, Buffer, Protection
 from hubnet.core.handshake import Self
 from hubnet.errors import MAYBE, NO, CallTimeout, PeerLost, RemoteProtocolError
+from hubnet.links.limits import Limits
 
 TICK = 1.0
 _CHUNK = 65536
@@ -61,6 +62,7 @@ class Link:
         "friendly",
         "home",
         "kid",
+        "most",
         "protection",
         "recv_now",
         "retired",
@@ -79,6 +81,7 @@ class Link:
         suite: int,
         leftover: bytes = b"",
         kid: bytes = b"",
+        most: int = Limits().call,
     ) -> None:
         sock.settimeout(None)
         machine.limit_waits(sock, TICK, TICK)
@@ -100,6 +103,7 @@ class Link:
         self.fileno = sock.fileno()
         self.suite = suite
         self.kid = kid
+        self.most = most
         self.used = 0.0
         self.streak = 0
         self.ended = False
@@ -234,6 +238,8 @@ class Link:
         length, kind, zero, count, named, depth, patience, remaining = _UNPACK(data)
         if not 1 <= kind <= frames.BYE or zero or length < PROOF + named + 8 * count or count > frames.MOST_BUFFERS:
             raise RemoteProtocolError("what arrived is no frame of hubnet")
+        if length > self.most:
+            raise RemoteProtocolError(f"{length} bytes were announced, more than HUBNET_CALL_LIMIT={self.most} here")
         end = HEADER_SIZE + length
         if len(data) == end and not count:
             self._leftover = b""
@@ -247,6 +253,8 @@ class Link:
         else:
             rest = self._gather(data, length, deadline)
         opened = frames.split(named, count, self.protection.open(data[:HEADER_SIZE], rest))
+        if (size := length + sum(opened.buffer_lengths)) > self.most:
+            raise RemoteProtocolError(f"{size} bytes were announced, more than HUBNET_CALL_LIMIT={self.most} here")
         buffers = [self._receive_buffer(size, deadline) for size in opened.buffer_lengths]
         return Frame(kind, opened.name, opened.body, buffers, depth, patience, remaining)
 

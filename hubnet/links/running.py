@@ -60,7 +60,8 @@ def answer_to(
     kind = type(result)
     if kind in PLAIN:
         data = dumps(result, 5)
-        return protection.small(PLAIN_RESULT, data) if len(data) < SMALL else protection.pack(frames.RESULT, data)
+        if len(data) < SMALL:
+            return protection.small(PLAIN_RESULT, data)
     if kind is CoroutineType:
         try:
             result = awaited(result)
@@ -71,6 +72,8 @@ def answer_to(
     try:
         data, apart = codec.encode(result)
         if apart or len(data) >= SMALL:
+            if (size := len(data) + sum(buffer.nbytes for buffer in apart)) > link.most:
+                raise EncodeError(f"it has {size} bytes, more than HUBNET_CALL_LIMIT={link.most}")
             return protection.pack(frames.RESULT, data, buffers=apart)
     except EncodeError as error:
         unsent = EncodeError(f"the result of {connection.tag!r} cannot travel: {error}", ran=YES)

@@ -29,12 +29,14 @@ from hubnet.errors import HubnetError, RemoteProtocolError
 from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
 from hubnet.links.context import Call, here
+from hubnet.links.limits import Limits
 from hubnet.links.link import Frame, Link
 from hubnet.links.workers import Workers
 
 if TYPE_CHECKING:
     from hubnet.links.encrypted import Secured
 
+_LIMITS = Limits()
 _MOST_STAYING = 64
 _CLOSELY = 0.002
 _STREAK = 3
@@ -78,15 +80,18 @@ class Serving:
     """The listening side of one peer."""
 
     def __init__(
-        self, listener: socket.socket, host: Host, *, cap: int, patience: float, secured: Secured | None = None
-    ) -> None:
+        self, listener: socket.socket, host: Host, *, cap: int, patience: float, secured: Secured | None = None,
+        limits: Limits = _LIMITS,
+    ) -> None:  # fmt: skip
         self._listener = listener
         self._listener_fd = listener.fileno()
         self._host = host
         self._patience = patience
         self._workers = Workers(self)
+        self._limits = limits
         self._links: dict[int, Link] = {}
-        self._arrivals = Arrivals(host.responder, host.count, secured)
+        self._links_of: Counter[bytes] = Counter()
+        self._arrivals = Arrivals(host.responder, host.count, secured, limits)
         self._admission: Admission[_Job] = Admission(cap)
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
@@ -103,6 +108,11 @@ class Serving:
     def links(self) -> int:
         """Authenticated incoming links."""
         return len(self._links)
+
+    def has_room_for(self, digest: bytes) -> bool:
+        """Whether one more link may come, from the peer whose id has this digest."""
+        in_all, of_one = self._limits.links
+        return len(self._links) < in_all and self._links_of[digest] < of_one
 
     @property
     def running(self) -> int:
@@ -237,6 +247,7 @@ class Serving:
         if isinstance(arrived, Link):
             with self._lock:
                 self._links[fd] = arrived
+                self._links_of[arrived.foreign.digest] += 1
         if arrived:
             self._workers.arm(fd)
 
@@ -482,6 +493,10 @@ class Serving:
     def _end(self, link: Link) -> None:
         with self._lock:
             known = self._links.pop(link.fileno, None) is not None
+            if known:
+                self._links_of[link.foreign.digest] -= 1
+                if not self._links_of[link.foreign.digest]:
+                    del self._links_of[link.foreign.digest]
             self._settled.notify_all()
         link.ended = True  # before the look at `home` in ended(): a registration under way looks the other way round
         if known:

@@ -59,7 +59,7 @@ def responder(
     binding: bytes = b"",
     refusal: int = handshake.ACCEPTED,
 ) -> Responder:
-    return Responder(own, ring, suites, counted_random(seed), binding, refusal=refusal)
+    return Responder(own, ring, suites, counted_random(seed), binding, judge=lambda digest: refusal)
 
 
 class Outcome(NamedTuple):

@@ -27,6 +27,7 @@ from hubnet.errors import PeerUnreachable
 from hubnet.links.calling import Caller, Endpoint
 from hubnet.links.dial import Dialler
 from hubnet.links.encrypted import EncryptedSocket, Secured
+from hubnet.links.limits import Limits
 from hubnet.links.link import Link
 from hubnet.links.serving import Serving
 
@@ -120,6 +121,7 @@ class End:
     def __init__(
         self, book: dict[bytes, Endpoint], *, cap: int = 32, patience: float = 10.0, port: int = 0, ring: Keyring = RING,
         wire: str = "auto", tls: Secured | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - it cannot change
     ) -> None:  # fmt: skip
         self.book = book
         self.asked: list[bool] = []
@@ -136,9 +138,9 @@ class End:
         self.refusal = handshake.ACCEPTED
         self.ended_links: list[Link] = []
         self.flags = Flags()
-        self.dialler = Dialler(self.own, ring, self.suites, self._hello, secured=tls)
-        self.caller = Caller(self.dialler, self.resolve, self.flags, self.counters, reach=patience)
-        self.serving = Serving(sock, self, cap=cap, patience=patience, secured=tls)
+        self.dialler = Dialler(self.own, ring, self.suites, self._hello, secured=tls, most=limits.call)
+        self.caller = Caller(self.dialler, self.resolve, self.flags, self.counters, reach=patience, most=limits.call)
+        self.serving = Serving(sock, self, cap=cap, patience=patience, secured=tls, limits=limits)
         friendly = {"host": "127.0.0.1", "port": self.port, "group": "None"}
         self.endpoint = Endpoint(self.id, self.own.incarnation, "127.0.0.1", self.port, friendly)
         book[self.id] = self.endpoint
@@ -185,7 +187,12 @@ class End:
         return self.book[peer_id]
 
     def responder(self) -> Responder:
-        return Responder(self.own, self.ring, self.suites, os.urandom, self.binding, refusal=self.refusal)
+        return Responder(self.own, self.ring, self.suites, os.urandom, self.binding, judge=self._judge)
+
+    def _judge(self, digest: bytes) -> int:
+        if self.refusal == handshake.ACCEPTED and not self.serving.has_room_for(digest):
+            return handshake.FULL
+        return self.refusal
 
     def _hello(self) -> bytes:
         return json.dumps({"id": self.id.decode()}).encode()

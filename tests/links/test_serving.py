@@ -14,7 +14,7 @@ from hubnet.core import calls, codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.handshake import Initiator
 from hubnet.errors import HubnetError, PeerBusy, PeerLost
-from hubnet.links import arrivals
+from hubnet.links.limits import Limits
 from hubnet.links.link import Link
 from tests.waiting import eventually
 
@@ -396,7 +396,7 @@ def test_silent_strangers_are_closed_after_five_seconds_and_keep_nobody_out(ends
         sock.settimeout(1)
         assert sock.recv(1) == b""
         sock.close()
-    assert other.counted("handshakes_timed_out") >= arrivals.MOST - 10
+    assert other.counted("handshakes_timed_out") >= Limits().strangers[1] - 10
     assert len(other.serving._arrivals) == 0
 
 

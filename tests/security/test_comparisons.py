@@ -31,6 +31,7 @@ PUBLIC = {
     "parts.py: digest_of(peer_id) == link.foreign.digest": "of a peer's id, which is no secret",
     "directory.py: digest_of(peer_id) != link.foreign.digest": "of a peer's id, which is no secret",
     "environment.py: field in SECRET_FIELDS": "names of settings",
+    "tls.py: error.reason in _ANOTHER_KEY": "what OpenSSL calls an error",
     "settings.py: field in environment.SECRET_FIELDS": "names of settings",
     "main_file.py: _digest_of(module) == digest": "of a source file, which tells whether two peers run the same one",
 }
