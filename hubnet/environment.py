@@ -68,7 +68,7 @@ class Settings(NamedTuple):
     """Most links whose other end has not proved the secret yet, in all and from one address; beyond it the oldest go."""
     call_limit: int = 16 << 30
     """Most bytes in the arguments of a call, or in its result: what one link may make us hold at a time."""
-    dial_back_limit: int = 60
+    dial_back_limit: int = 20
     """Most times a minute that a hub dials one peer because it registers: a hub is no port scanner."""
     outbox: tuple[int, int] = (64 * MIB, 200_000)
     """Bytes and number of events kept while Redis is slow or away; beyond it the oldest go, counted."""
@@ -97,6 +97,12 @@ def _utf8(value: str, most: int = MIB) -> str:
     if size > most:
         raise ValueError(f"text of at most {most} bytes in UTF-8")
     return value
+
+
+def _secret(value: str) -> str:
+    if not value.strip(" ,\t\r\n\ufeff"):
+        raise ValueError("a secret as `hubnet secret new` prints it; it is blank: unset it for the one of this machine")
+    return _text(value)
 
 
 def _path(value: str) -> str:
@@ -262,7 +268,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "redis_server": ("HUBNET_REDIS_SERVER", _path),
     "namespace": ("HUBNET_NAMESPACE", _namespace),
     "hubs": ("HUBNET_HUBS", _hubs),
-    "secret": ("HUBNET_SECRET", _text),
+    "secret": ("HUBNET_SECRET", _secret),
     "secret_file": ("HUBNET_SECRET_FILE", _path),
     "thread_limit": ("HUBNET_THREAD_LIMIT", _whole(1, 512)),
     "lease": ("HUBNET_LEASE", _seconds(0.3, 3600)),
@@ -334,6 +340,8 @@ def _checked(door: str, wishes: Mapping[str, object]) -> dict[str, str]:
     for field, wish in wishes.items():
         if field not in _VARIABLES:
             raise ConfigError(f"{door}() has no setting {field!r:.100}; there are: {', '.join(_VARIABLES)}")
+        if wish is None and field in SECRET_FIELDS:  # as if it was not given
+            continue
         text = _as_text(field, wish)
         if text is None:
             came = "(hidden)" if field in SECRET_FIELDS or field == "redis_url" else _short(wish)

@@ -21,6 +21,7 @@ from hubnet.colleagues import LOOK, Colleagues
 from hubnet.core import membership
 from hubnet.core.channels import Names
 from hubnet.core.connections import Connection
+from hubnet.core.identity import decode_id
 from hubnet.core.membership import Record, Seen
 from hubnet.counters import Counters
 from hubnet.errors import (
@@ -28,6 +29,7 @@ from hubnet.errors import (
     ConfigError,
     HubnetError,
     NoHub,
+    NotAllowed,
     PeerBusy,
 )
 from hubnet.links.context import here
@@ -145,6 +147,9 @@ class Hub:
         peer_id = str(record["id"]).encode()
         if link is None or link.foreign_id != peer_id or link.foreign.incarnation.hex() != record["incarnation"]:
             raise AuthenticationError("a peer registers itself, over its own link")
+        where = decode_id(peer_id)
+        if (where.host, where.port, where.group) != (record["host"], record["port"], record["group"]):
+            raise AuthenticationError("a record that contradicts its own id")
         with self._watch.lock:
             member = self._watch.members.get(peer_id)
             known = member is not None and member.record["incarnation"] == record["incarnation"] and member.link is link
@@ -217,7 +222,14 @@ class Hub:
         return snapshot.version, found
 
     def look(self, record: Record) -> str:
-        """Dial a peer on behalf of another hub; the name of what was seen."""
+        """Dial a peer on behalf of another hub; the name of what was seen.
+
+        Raises:
+            NotAllowed: no hub asks.
+        """
+        asker = here.call.link and self._registry.snapshot().records.get(here.call.link.foreign_id)
+        if not asker or not asker["hub"]:
+            raise NotAllowed("hubs alone have hubs look after others")
         return self._watch.look(record)[0].name
 
     @staticmethod
@@ -331,7 +343,7 @@ class Hub:
         record = self._own_record()
         if own:
             ids.append(self._own_id)
-        missing = self._registry.renew(ids, (self._own_id, self._entry(record)) if own else None)
+        missing = self._registry.renew(ids, (self._own_id, self._entry(record)) if own else None, ours=True)
         for peer_id in missing:
             if peer_id == self._own_id:
                 self._announced = True

@@ -16,7 +16,7 @@ from hubnet.core.channels import Names, encoded
 from hubnet.core.identity import decode_id
 from hubnet.core.keys import Keyring
 from hubnet.core.membership import HubEntry, Record
-from hubnet.core.register import ANYTHING, Entry, Store
+from hubnet.core.register import ANYTHING, Entry, Renewal, Store, mark_of
 from hubnet.errors import AuthenticationError
 from hubnet.links.complaints import Complaints
 
@@ -62,6 +62,7 @@ class Registry:
         self._cached: tuple[str, dict[bytes, Record]] = ("", {})
         self._now = 0.0
         self._complaints = Complaints()
+        self._marks: dict[bytes, str] = {}  # of the records that we wrote last
         self.strangers = 0
         """Hubs in the register that signed with a secret which is not ours, when last read."""
 
@@ -78,6 +79,7 @@ class Registry:
         group = decode_id(peer_id).group
         place = self._place(self._names.peers(group), peer_id)
         text = signing.sign(record, place, self._ring).encode()
+        self._marks[peer_id] = mark_of(text)
         entry = Entry(encoded(group), peer_id, text, record["incarnation"], record["revision"], replaces)
         outcome, holder = self._store.write(entry, self._lease_ms, self._expiry_ms, self._epoch)
         standing = self._verified(holder, place) if holder else None
@@ -90,16 +92,26 @@ class Registry:
     def withdraw(self, peer_id: bytes, incarnation: str, *, only_if_expired: bool = False) -> bool:
         """Take a record out, if it is still of this incarnation (hex); whether it was."""
         group = encoded(decode_id(peer_id).group)
+        self._marks.pop(peer_id, None)
         return self._store.withdraw(group, peer_id, incarnation, self._epoch, only_if_expired=only_if_expired)
 
-    def renew(self, ids: Iterable[bytes], hub: tuple[bytes, Record] | None = None) -> list[bytes]:
-        """Give these ids a fresh lease in one command; those whose record had gone come back."""
+    def renew(
+        self, ids: Iterable[bytes], hub: tuple[bytes, Record] | None = None, *, ours: bool = False
+    ) -> list[bytes]:
+        """Give these ids a fresh lease in one command; those whose record had gone come back.
+
+        Args:
+            ids: of peers.
+            hub: the id and entry of the hub that asks.
+            ours: they are members of this hub: whoever has another record there than we wrote counts as gone.
+        """
         entry = None
         if hub:
             self._now = self._now or self._store.now() / 1000
             said = {**hub[1], "renewed": self._now}
             entry = hub[0], signing.sign(said, self._place(self._names.hubs, hub[0]), self._ring).encode()
-        members = [(encoded(decode_id(peer_id).group), peer_id) for peer_id in ids]
+        marks = self._marks if ours else {}
+        members = [Renewal(encoded(decode_id(peer_id).group), peer_id, marks.get(peer_id, "")) for peer_id in ids]
         now, missing = self._store.renew(members, entry, self._lease_ms, self._expiry_ms)
         self._now = now / 1000
         return missing

@@ -138,10 +138,9 @@ def secrets_in(path: str) -> list[str]:
     Raises:
         ConfigError: it cannot be read, is empty, or others than its owner can read it or write beside it.
     """
-    try:
-        text = private_bytes("HUBNET_SECRET_FILE", path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"HUBNET_SECRET_FILE: cannot read {path}: {error}") from error
+    text = private_bytes("HUBNET_SECRET_FILE", path).decode("utf-8-sig", errors="replace")
+    if "\ufffd" in text:  # not by a UnicodeDecodeError, which would show all that was read
+        raise ConfigError(f"HUBNET_SECRET_FILE: {path} is not text in UTF-8")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise ConfigError(f"HUBNET_SECRET_FILE: {path} is empty; `hubnet secret new` prints a secret")
@@ -160,15 +159,23 @@ def private_bytes(variable: str, path: str) -> bytes:
     """
     file = Path(path)
     try:
-        seen, folder = file.stat(), file.resolve().parent.stat()
-        content = file.read_bytes()
+        with file.open("rb") as open_file:
+            seen, content = os.fstat(open_file.fileno()), open_file.read()
+        folders = dict.fromkeys((*file.absolute().parents, *file.resolve().parents))
+        looked_at = [(folder, folder.stat()) for folder in folders]
     except OSError as error:
         raise ConfigError(f"{variable}: cannot read {path}: {error}") from error
-    mounted = _DOCKER_SECRETS in file.parents  # the engine owns that folder
-    if not mounted and seen.st_uid not in {0, os.getuid()}:
+    if _DOCKER_SECRETS in file.parents:  # the engine owns that folder
+        return content
+    if seen.st_uid not in {0, os.getuid()}:
         raise ConfigError(f"{variable}: {path} belongs to somebody else: chown it to the user that runs this")
-    if not mounted and seen.st_mode & 0o077:
+    if seen.st_mode & 0o077:
         raise ConfigError(f"{variable}: others can read {path}: chmod 600 it")
-    if not mounted and folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
-        raise ConfigError(f"{variable}: others can write the folder of {path}: chmod 700 it")
+    for folder, state in looked_at:
+        if state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX:
+            raise ConfigError(f"{variable}: others can write the folder of {path}: chmod 700 {folder}")
+        if state.st_uid not in {0, os.getuid()}:
+            raise ConfigError(
+                f"{variable}: {folder} belongs to somebody else, who can replace {path}: move it elsewhere"
+            )
     return content

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubnet.broker import Broker
 from hubnet.core.channels import Names
-from hubnet.core.register import Entry, Late
+from hubnet.core.register import Entry, Late, Renewal
 from hubnet.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -74,15 +74,17 @@ if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[5]) 
     + "return 1"
 )
 
-# Keys: leases, hubs, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry, then each id
-# and the number of the key that holds its record.
+# Keys: leases, hubs, groups, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry, then each
+# id, its group, the number of the key that holds its record, and the SHA-1 of that.
 _RENEW = (
     _NOW
     + """
 local missing, entry = {}, ARGV[4]
-for n = 5, #ARGV, 2 do
-  local id, records = ARGV[n], KEYS[tonumber(ARGV[n + 1])]
-  if redis.call('ZSCORE', KEYS[1], id) and redis.call('HEXISTS', records, id) == 1 then
+for n = 5, #ARGV, 4 do
+  local id, group, mark = ARGV[n], ARGV[n + 1], ARGV[n + 3]
+  local text = redis.call('HGET', KEYS[tonumber(ARGV[n + 2])], id)
+  if redis.call('ZSCORE', KEYS[1], id) and text and (mark == '' or redis.sha1hex(text) == mark)
+      and redis.call('SADD', KEYS[3], group) == 0 then
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), id)
   else
     missing[#missing + 1] = id
@@ -128,22 +130,22 @@ class RedisStore:
         return bool(self._run(_WITHDRAW, self._keys(group), [peer_id, incarnation, epoch, condition, group]))
 
     def renew(
-        self, members: Sequence[tuple[str, bytes]], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
+        self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
     ) -> tuple[float, list[bytes]]:
-        groups = sorted({group for group, _ in members})
+        groups = sorted({one.group for one in members})
         names = self._names
         keys = [names.leases, names.hubs, names.groups, names.version, *map(self._records, groups)]
         place = {group: number for number, group in enumerate(groups, 5)}
         arguments: list[Any] = [lease, expiry, *(hub or (b"", b""))]
-        for group, peer_id in members:
-            arguments += [peer_id, place[group]]
+        for group, peer_id, mark in members:
+            arguments += [peer_id, group, place[group], mark]
         now, missing = self._run(_RENEW, keys, arguments)
         return now, list(missing)
 
     def late(self) -> Late:
         now, late, epoch, counter = self._run(_EXPIRED, [self._names.leases, self._names.version], [])
         since = {late[n]: float(late[n + 1]) for n in range(0, len(late), 2)}
-        return Late(now, since, f"{epoch.decode()}:{counter.decode()}" if counter else "")
+        return Late(now, since, f"{(epoch or b'').decode()}:{counter.decode()}" if counter else "")
 
     def records(self) -> dict[str, dict[bytes, bytes]]:
         said: set[Any] = self._do(lambda client: client.smembers(self._names.groups))

@@ -16,7 +16,12 @@ from hubnet.errors import ConfigError
 
 TOKEN_PREFIX = "hubnet1-"  # noqa: S105 - a prefix, no secret
 _SALT = b"hubnet/1"
-_COMMON = frozenset({"password", "secret", "changeme", "hubnet", "monster", "default", "letmein", "admin"})
+_COMMON = (
+    "password", "passwd", "secret", "changeme", "hubnet", "monster", "default", "letmein", "admin", "welcome", "iloveyou",
+    "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertz", "azerty", "01234567890", "0987654321",
+    "abcdef",
+)  # fmt: skip
+_LEAST_UNCOMMON = 6
 
 
 class NetKeys(NamedTuple):
@@ -63,13 +68,22 @@ def seed_of(secret: str, namespace: str) -> bytes:
     import unicodedata  # costs a megabyte: only passphrases need it
 
     text = unicodedata.normalize("NFKC", secret)
-    if len(text) < 16 or len(set(text)) < 5 or text.lower().strip("0123456789!") in _COMMON:
+    if len(text) < 16 or len(set(text)) < 5 or len(_uncommon(text)) < _LEAST_UNCOMMON:
         raise ConfigError(
             "HUBNET_SECRET: blank, short or common; allowed: a token as `hubnet secret new` prints it, "
             "or a passphrase of at least 16 characters"
         )
     salt = hashlib.sha256(b"hubnet/1 passphrase" + namespace.encode()).digest()
     return hashlib.scrypt(text.encode(), salt=salt, n=1 << 15, r=8, p=3, dklen=32, maxmem=1 << 27)
+
+
+def _uncommon(text: str) -> str:
+    """What is left of a passphrase without the words, rows and figures that are guessed first: beginnings of four count."""
+    rest = text.lower()
+    for word in sorted(_COMMON, key=len, reverse=True):
+        for length in range(len(word), 3, -1):
+            rest = rest.replace(word[:length], "")
+    return rest.strip("0123456789!-_. ")
 
 
 def _token_seed(token: str) -> bytes:

@@ -7,6 +7,7 @@ hubs, version) is forgotten when nothing has touched it for its expiry, as a Red
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -33,6 +34,25 @@ class Entry(NamedTuple):
     incarnation: str
     revision: int
     replaces: str = ""
+
+
+class Renewal(NamedTuple):
+    """A member to whom a fresh lease is given.
+
+    Attributes:
+        group: as in ``Entry``.
+        peer_id: as in ``Entry``.
+        mark: ``mark_of`` its record as it was written: one that somebody changed, or brought back, counts as gone. "" for any.
+    """
+
+    group: str
+    peer_id: bytes
+    mark: str = ""
+
+
+def mark_of(text: bytes) -> str:
+    """What tells a record from another; no more than that hangs on it, and Redis's scripts know it."""
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
 
 class Late(NamedTuple):
@@ -63,9 +83,9 @@ class Store(Protocol):
         """Take a record out, if it is still of this incarnation; whether it was."""
 
     def renew(
-        self, members: Sequence[tuple[str, bytes]], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
+        self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
     ) -> tuple[float, list[bytes]]:
-        """Give fresh leases to members (group, id), and a hub its entry; now, and those whose record had gone."""
+        """Give fresh leases to members, and a hub its entry; now, and those whose record must be written again."""
 
     def late(self) -> Late:
         """Whose lease has ended, and the version."""
@@ -135,19 +155,20 @@ class Register:
         return True
 
     def renew(
-        self, now: float, members: Sequence[tuple[str, bytes]], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
+        self, now: float, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
     ) -> list[bytes]:
         """As ``Store.renew``."""
         self._forget(now)
         missing = []
-        for group, peer_id in members:
-            if peer_id in self._leases and peer_id in self._records.get(group, {}):
+        for group, peer_id, mark in members:
+            text = self._records.get(group, {}).get(peer_id)
+            if peer_id in self._leases and text is not None and mark in {"", mark_of(text)} and group in self._groups:
                 self._leases[peer_id] = now + lease
             else:
                 missing.append(peer_id)
         if hub is not None:
             self._hubs[hub[0]] = hub[1]
-        self._touch(now + expiry, LEASES, HUBS, GROUPS, VERSION, *(_records_of(group) for group, _ in members))
+        self._touch(now + expiry, LEASES, HUBS, GROUPS, VERSION, *(_records_of(one.group) for one in members))
         return missing
 
     def late(self, now: float) -> Late:

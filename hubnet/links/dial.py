@@ -173,7 +173,7 @@ class Dialler:
             raise AuthenticationError(text) from error
 
     def _shake(
-        self, sock: Any, wanted: Self, deadline: float, where: str, binding: bytes
+        self, sock: Any, wanted: Self, deadline: float, where: str, binding: bytes = b""
     ) -> tuple[handshake.Session, bytes]:
         side = Initiator(self._own, wanted, self._ring, self._suites, os.urandom, binding)
         limit = min(deadline, time.monotonic() + HANDSHAKE_LIMIT)

@@ -277,7 +277,7 @@ class Link:
         self._leftover = b""
         while len(rest) < length:
             have = len(rest)
-            more = min(length - have, max(PIECE, have))
+            more = min(length - have, max(_CHUNK, have))
             rest.extend(bytes(more))
             with memoryview(rest) as view:
                 self._fill(view[have:], deadline)
@@ -303,15 +303,15 @@ class Link:
 
     def _receive_buffer(self, size: int, deadline: float | None) -> memoryview:
         memory = _memory(size)
+        wired = _memory(self.protection.buffer_size(min(size, PIECE)))
         for at in range(0, size, PIECE):
             target = memory[at : at + PIECE]
             wire = self.protection.buffer_size(target.nbytes)
             if wire == target.nbytes:
                 self._fill(target, deadline)
             else:
-                piece = bytearray(wire)
-                self._fill(memoryview(piece), deadline)
-                target[:] = self.protection.open_piece(piece)
+                self._fill(wired[:wire], deadline)
+                target[:] = self.protection.open_piece(wired[:wire])
         return memory
 
     def _wait_at_most(self, left: float) -> None:
@@ -405,7 +405,7 @@ def _memory(size: int) -> memoryview:
     Raises:
         RemoteProtocolError: more was announced than this machine could ever have.
     """
-    if size <= PIECE:
+    if size <= _CHUNK:
         return memoryview(bytearray(size))
     try:
         numpy = sys.modules.get("numpy")

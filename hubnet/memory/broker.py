@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from hubnet.core.register import Entry, Late, Register
+from hubnet.core.register import Entry, Late, Register, Renewal
 from hubnet.errors import BrokerUnavailable
 from hubnet.memory.network import Listener, Network
 from hubnet.memory.stream import End
@@ -190,7 +190,7 @@ class MemoryStore:
         )
 
     def renew(
-        self, members: Sequence[tuple[str, bytes]], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
+        self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
     ) -> tuple[float, list[bytes]]:
         return self._do(lambda register, now: (now, register.renew(now, members, hub, lease, expiry)))
 

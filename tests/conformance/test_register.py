@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hubnet.broker import Broker
 from hubnet.core.channels import Names
-from hubnet.core.register import ANYTHING, Entry, Store
+from hubnet.core.register import ANYTHING, Entry, Renewal, Store, mark_of
 from hubnet.environment import Settings
 from hubnet.memory.broker import MemoryStore, Server
 from hubnet.memory.network import Network
@@ -27,7 +27,8 @@ write = st.tuples(
     st.just("write"), group, peer_id, text, incarnation, st.integers(1, 3), st.sampled_from(["", ANYTHING, "11"]), lease
 )
 withdraw = st.tuples(st.just("withdraw"), group, peer_id, incarnation, st.booleans())
-renew = st.tuples(st.just("renew"), st.lists(st.tuples(group, peer_id), max_size=4), st.none() | peer_id, lease)
+mark = st.sampled_from(["", mark_of(b"text"), mark_of(json.dumps({"incarnation": "a", "revision": 1}).encode())])
+renew = st.tuples(st.just("renew"), st.lists(st.tuples(group, peer_id, mark), max_size=4), st.none() | peer_id, lease)
 story = st.lists(write | withdraw | renew, max_size=25)
 
 
@@ -42,7 +43,7 @@ def tell(store: Store, wish: tuple) -> object:
         where, who, born, only_if_expired = more
         return store.withdraw(where, who, born, "epoch", only_if_expired=only_if_expired)
     members, hub, lasts = more
-    return store.renew(members, (hub, b"entry") if hub else None, lasts, LONG)[1]
+    return store.renew([Renewal(*one) for one in members], (hub, b"entry") if hub else None, lasts, LONG)[1]
 
 
 def seen(store: Store) -> tuple[object, ...]:

@@ -30,6 +30,7 @@ NAMES = {
     "hashed whole": HASHED_WHOLE,
 }
 SUITES, BOTH = tuple(NAMES.values()), TAGGED | SEALED
+EACH_KIND = (TAGGED, SEALED)  # proved or sealed: where a real process takes long
 ACCEPTED = 0
 MIB = 1 << 20
 
