@@ -1,4 +1,4 @@
-"""The fuzzer in short, and that it would notice: 20 000 cases, or as many as HUBNET_FUZZ_CASES says."""
+"""The fuzzer in short, and that it would notice: 20 000 cases, 200 000 in CI, or as many as HUBNET_FUZZ_CASES says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.security import canary, fuzz
 from tests.security.by_hand import NAMES, SUITES
 from tests.security.hearing import heard
 
-CASES = int(os.environ.get("HUBNET_FUZZ_CASES", "20000"))
+CASES = int(os.environ.get("HUBNET_FUZZ_CASES") or (200_000 if os.environ.get("HUBNET_CI") == "1" else 20_000))
 SEED = int(os.environ.get("HUBNET_FUZZ_SEED", "0"))
 PARTS = 8
 MOST = 3 << 20
