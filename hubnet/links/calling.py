@@ -215,8 +215,9 @@ class Caller:
         limit = time.monotonic() + self._reach
         if deadline is not None and deadline < limit:
             limit = deadline
+        stale: Unreachable | None = None
         for fresh in (False, True):
-            endpoint = self._resolve(peer_id, limit, fresh)
+            endpoint = self._where(peer_id, limit, stale)
             try:
                 link = self._dialler.dial(
                     endpoint.host, endpoint.port, Self(digest_of(peer_id), endpoint.incarnation), limit
@@ -227,6 +228,7 @@ class Caller:
                     text = f"{untagged(tag)} on {where}: its deadline passed while dialling; it did not run"
                     raise CallTimeout(text, connection=tag, peer=peer_id, ran=NO) from error
                 if not fresh and error.how in {ANOTHER, ITSELF, REFUSED, BROKEN_OFF}:
+                    stale = error
                     continue
                 raise PeerUnreachable(str(error), connection=tag, peer=peer_id) from error
             except CallError as error:
@@ -238,6 +240,15 @@ class Caller:
                 known[1].kid = link.kid
             return known, link
         raise LocalProtocolError("unreachable code")
+
+    def _where(self, peer_id: bytes, limit: float, stale: Unreachable | None) -> Endpoint:
+        """Where a peer is; asked for afresh once what was known has led nowhere."""
+        try:
+            return self._resolve(peer_id, limit, stale is not None)
+        except PeerUnreachable as error:
+            if stale is not None and stale.how == BROKEN_OFF:
+                raise PeerUnreachable(f"{error}: {stale}", peer=peer_id) from stale
+            raise
 
     def _known(self, endpoint: Endpoint) -> _Known:
         with self._lock:

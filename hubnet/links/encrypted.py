@@ -22,6 +22,10 @@ _TIMEVAL = struct.Struct("@ll")
 _LONGEST_WRITE = 1 << 20
 
 
+def _later(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds
+
+
 class Secured(NamedTuple):
     """What a peer with a certificate needs: contexts for both ends, and what binds a handshake to its certificate."""
 
@@ -74,21 +78,37 @@ class EncryptedSocket:
         self._limit_out: float | None = None
         self._late: type[OSError] = BlockingIOError
         self.family = sock.family
+        self._incoming, self._outgoing = select.poll(), select.poll()
+        self._incoming.register(sock.fileno(), select.POLLIN)
+        self._outgoing.register(sock.fileno(), select.POLLOUT)
 
     # -- bytes -----------------------------------------------------------------------------------------------------
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What has arrived, b"" at the end; BlockingIOError or TimeoutError when nothing does within the limit."""
-        return self._step(lambda: self._sock.recv(size), flags, self._limit_in)
+        return self._take(lambda: self._sock.recv(size), flags)
 
     def recv_into(self, buffer: memoryview) -> int:
         """As ``recv``, into memory of the caller's."""
-        return self._step(lambda: self._sock.recv_into(buffer), 0, self._limit_in)
+        return self._take(lambda: self._sock.recv_into(buffer), 0)
 
     def send(self, data: bytes | bytearray | memoryview, flags: int = 0) -> int:
         """Send what there is room for; after a BlockingIOError the same bytes must be sent again."""
         view = memoryview(data)[:_LONGEST_WRITE]
-        return self._step(lambda: self._sock.send(view), flags, self._limit_out) if view.nbytes else 0
+        until = None
+        while view.nbytes:
+            try:
+                with self._one_thread:
+                    return self._sock.send(view)
+            except ssl.SSLWantWriteError:
+                ready = self._outgoing
+            except ssl.SSLWantReadError:  # TLS itself waits for an answer
+                ready = self._incoming
+            if flags & socket.MSG_DONTWAIT:
+                raise self._late("no room")
+            until = until or _later(self._limit_out)
+            self._wait(ready, until)
+        return 0
 
     def sendall(self, data: bytes) -> None:
         """Send all of it."""
@@ -101,26 +121,24 @@ class EncryptedSocket:
         with self._one_thread:
             return self._sock.pending() > 0
 
-    def _step(self, take: Callable[[], Answer], flags: int, limit: float | None) -> Answer:
-        until = None if limit is None else time.monotonic() + limit
+    def _take(self, take: Callable[[], Answer], flags: int) -> Answer:
+        """Read once something is there: to ask first costs less than a read in vain."""
+        until = _later(0 if flags & socket.MSG_DONTWAIT else self._limit_in)
         while True:
+            if not self.waiting():
+                self._wait(self._incoming, until)
             try:
                 with self._one_thread:
                     return take()
             except ssl.SSLWantReadError:
-                event = select.POLLIN
+                continue  # part of a record
             except ssl.SSLWantWriteError:
-                event = select.POLLOUT
-            if flags & socket.MSG_DONTWAIT or not self._wait(event, until):
-                raise self._late("nothing can be read or written in time")
+                self._wait(self._outgoing, until)
 
-    def _wait(self, event: int, until: float | None) -> bool:
-        poll = select.poll()
-        poll.register(self._sock.fileno(), event)
-        if until is None:
-            return bool(poll.poll())
-        left = until - time.monotonic()
-        return left > 0 and bool(poll.poll(left * 1000))
+    def _wait(self, ready: select.poll, until: float | None) -> None:
+        left = None if until is None else max(0.0, until - time.monotonic()) * 1000
+        if not ready.poll(left):
+            raise self._late("nothing can be read or written in time")
 
     # -- limits ----------------------------------------------------------------------------------------------------
 

@@ -133,11 +133,15 @@ class Cluster:
             host=host,
             port=int(port),
             username=user,
-            password=self._settings[f"HUBNET_{user.upper()}_PASSWORD"],
+            password=self.password(user),
             socket_timeout=2,
             socket_connect_timeout=1,
             decode_responses=True,
         )
+
+    def password(self, user: str) -> str:
+        """Of a user of Redis."""
+        return self._settings[f"HUBNET_{user.upper()}_PASSWORD"]
 
     def states(self) -> list[tuple[str, str]]:
         """Service and status of every container, such as ("hub-1", "Up 3 seconds (healthy)")."""
