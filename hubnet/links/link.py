@@ -13,7 +13,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from hubnet import machine
@@ -63,11 +63,13 @@ class Link:
         "home",
         "kid",
         "most",
+        "on_stall",
         "protection",
         "recv_now",
         "retired",
         "said_bye",
         "send_now",
+        "stalls",
         "streak",
         "suite",
         "used",
@@ -111,6 +113,8 @@ class Link:
         self.busy = False
         self.home = False
         self.retired = False
+        self.stalls = 0
+        self.on_stall: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"<link {self.fileno} to {self.friendly.get('host', '?')}:{self.friendly.get('port', '?')}>"
@@ -216,6 +220,7 @@ class Link:
         while view.nbytes:
             try:
                 view = view[self._sock.send(view) :]
+                self.stalls = 0
             except OSError as error:
                 self.send_failed(error, deadline)
             if deadline is not None and view.nbytes and time.monotonic() >= deadline:
@@ -269,6 +274,7 @@ class Link:
                 raise PeerLost(f"the link broke ({error})", ran=MAYBE) from error
             if not data:
                 raise PeerLost("the link ended without a goodbye: its process died or was cut off", ran=MAYBE)
+            self.stalls = 0
             return data
 
     def _gather(self, data: bytes, length: int, deadline: float | None) -> bytearray:
@@ -299,6 +305,7 @@ class Link:
                 raise PeerLost(f"the link broke ({error})", ran=MAYBE) from error
             if not got:
                 raise PeerLost("the link ended in the middle of a message", ran=MAYBE)
+            self.stalls = 0
             view = view[got:]
 
     def _receive_buffer(self, size: int, deadline: float | None) -> memoryview:
@@ -322,6 +329,9 @@ class Link:
 
     def _stalled(self, deadline: float | None, ran: str) -> None:
         """A wait came to nothing: is it too late, and is anybody there?"""
+        self.stalls += 1
+        if self.on_stall is not None:
+            self.on_stall()
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0:

@@ -40,6 +40,8 @@ _LIMITS = Limits()
 _MOST_STAYING = 64
 _CLOSELY = 0.002
 _STREAK = 3
+_MOST_STALLS = 2
+_ROOM_EVERY = 0.5
 _UNPACK, _LENGTH_OF, _HEADER_SIZE = frames.HEADER.unpack_from, frames.LENGTH_OF, frames.HEADER_SIZE
 _CHUNK = 65536
 _SLOT = Connection("", lambda: None)
@@ -96,6 +98,7 @@ class Serving:
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
         self._staying = 0
+        self._made_room = 0.0
         self._draining = False
 
     def start(self) -> None:
@@ -246,6 +249,7 @@ class Serving:
         arrived = self._arrivals.advance(fd)
         if isinstance(arrived, Link):
             with self._lock:
+                arrived.on_stall = self._make_room
                 self._links[fd] = arrived
                 self._links_of[arrived.foreign.digest] += 1
         if arrived:
@@ -255,6 +259,20 @@ class Serving:
         self._workers.make_sure_another_waits()
         if self._arrivals or self._admission.queued:
             self._workers.nudge()
+
+    def _make_room(self) -> None:
+        """All workers are held by messages that do not go on: those that have stood still for seconds give theirs up."""
+        if not self._workers.exhausted:
+            return
+        with self._lock:
+            now = time.monotonic()
+            if now - self._made_room < _ROOM_EVERY:
+                return
+            self._made_room = now
+            for link in [one for one in self._links.values() if one.stalls >= _MOST_STALLS]:
+                link.stalls = 0
+                _log.warning("ended %r: it stood still in the middle of a message, and all workers were taken", link)
+                link.shutdown()
 
     # -- links -----------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,11 @@ class Workers:
         if self.waiting == 0 and self._threads < _MOST:
             self._spawn()
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether nobody waits, and no further one may be had."""
+        return self.waiting == 0 and self._threads >= _MOST
+
     def nudge(self) -> None:
         """A limit was set: whoever waits must ask for the next one."""
         self._nudge.give()
