@@ -448,7 +448,7 @@ CONFIGURE = [
         ("lease", "a number of seconds", ("True", "bool True"), ("[5]", "list [5]"), ("Broken()", "Broken")),
         ("lease", "seconds from 0.3 to 3600", ("0", "'0'"), ("nan", "'nan'"), ("inf", "'inf'"), ("'1e400'", "'1e400'"),
          ("HUGE", "")),
-        ("wire", "auto or sealed or open-mac", ("'plain'", "'plain'"), ("None", "''"), ("LONG", "'xxx")),
+        ("wire", "auto or sealed or tls or open-mac", ("'plain'", "'plain'"), ("None", "''"), ("LONG", "'xxx")),
         ("outbox", "bytes and number of events", ("'much'", "'much'"), ("-1", "'-1'"), ("'9' * 5000", "'999"),
          ("(1, 2, 3)", "'1,2,3'")),
         ("timeout", "seconds from 0.05 to 86400", ("None", "''"), ("'x'", "'x'"), ("-1.5", "'-1.5'")),

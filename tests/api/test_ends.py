@@ -106,11 +106,13 @@ def test_a_program_that_ends_without_a_word_is_missed_all_the_same(shared: Net, 
 def test_a_call_that_runs_when_its_program_ends_is_answered(shared: Net, hub: Actor) -> None:
     one = Program(shared, hub, "ends_busy", "sys.stdin.read()")
     hub.run("busy = hubnet.wait_for(1, 'ends_busy')[0]")
-    hub.send("ask", "busy.slow(0.6), busy.id")
     asker = shared.actor()
-    eventually(lambda: asker.ask("hubnet.stats(peer=hubnet.peers('ends_busy')[0])['calls.running']") == 1)
+    running = "hubnet.stats(peer=hubnet.peers('ends_busy')[0])['calls.running']"
+    assert asker.ask(running) == 0
+    hub.send("ask", "busy.slow(0.8), busy.id")
+    eventually(lambda: asker.ask(running) == 1)
     assert one.ends() == 0
-    assert hub.answer()[0] == 0.6
+    assert hub.answer()[0] == 0.8
     assert one.said == ""
     asker.leave()
 

@@ -22,7 +22,7 @@ def test_a_registered_peer_is_healthy(net: Net) -> None:
     eventually(lambda: net.cli("health", HUBNET_PORT=port).returncode == 0)
 
 
-def test_it_is_quick_and_does_without_redis(net: Net) -> None:
+def test_it_does_without_redis(net: Net) -> None:
     port = str(free_port())
     net.hub(HUBNET_PORT=port)
     eventually(lambda: net.cli("health", HUBNET_PORT=port).returncode == 0)
@@ -31,11 +31,9 @@ def test_it_is_quick_and_does_without_redis(net: Net) -> None:
         "    assert end.code == 0\nsys.exit('redis' in sys.modules)"
     )
 
-    begin = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], env={**net.env, "HUBNET_PORT": port}, check=False)
 
     assert done.returncode == 0
-    assert time.monotonic() - begin < 2  # 0.4 s on an idle machine; other tests may share it
 
 
 def test_a_peer_that_found_no_hub_is_not_healthy(net: Net) -> None:
