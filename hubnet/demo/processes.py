@@ -7,6 +7,7 @@ itself, the pipe on its children's standard input closes and they leave on their
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -22,6 +23,7 @@ from types import TracebackType
 import hubnet
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL; idle workers and the hub need about 0.1
+_ERROR = re.compile(r"[A-Za-z_.]*(Error|Exception|Exit)\b")
 _KEPT = "HUBNET_REDIS_SERVER"  # where the server binary is, which holds for every net
 
 
@@ -90,12 +92,15 @@ class Processes:
         """See that all are still there.
 
         Raises:
-            ProcessDied: one has ended; the text has the last line of the log.
+            ProcessDied: one has ended; the text has the log's last line that tells of an error, or its last.
         """
         for name, child in self._children:
             if (code := child.poll()) is not None:
-                said = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise ProcessDied(f"{name} ended with exit code {code}: {''.join(said) or 'it said nothing'}")
+                lines = self._log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+                errors = [
+                    line for line in lines if _ERROR.match(line)
+                ]  # all write into one log: the last may be another's
+                raise ProcessDied(f"{name} ended with exit code {code}: {(errors or lines)[-1]}")
 
     def end(self, grace: float = GRACE) -> None:
         """End all and wait for them; the first one, the hub, when the others have said goodbye to it."""
