@@ -64,7 +64,7 @@ class Settings(NamedTuple):
     """The CA's certificate in PEM; `hubnet tls init` makes all three."""
     link_limit: tuple[int, int] = (10_000, 1_000)
     """Most links that others have to us: in all, and from one peer. Each costs a descriptor and some 10 KiB."""
-    stranger_limit: tuple[int, int] = (256, 128)
+    stranger_limit: tuple[int, int] = (512, 256)
     """Most links whose other end has not proved the secret yet, in all and from one address; beyond it the oldest go."""
     call_limit: int = 16 << 30
     """Most bytes in the arguments of a call, or in its result: what one link may make us hold at a time."""

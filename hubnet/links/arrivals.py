@@ -7,11 +7,13 @@ five seconds an unproved link is closed. What goes wrong is told to our log and 
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hubnet.core import frames, handshake
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 LIMIT = 5.0
 _LIMITS = Limits()
+_LOOKED_AT = 32
 _log = logging.getLogger("hubnet")
 
 
@@ -33,6 +36,13 @@ class _HalfOpen(NamedTuple):
     side: handshake.Responder
     until: float
     address: str
+
+
+def _has_spoken(fd: int) -> bool:
+    """Whether words are here that we have not come to read yet: whoever only waits for us is no offender."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Arrivals:
@@ -89,7 +99,8 @@ class Arrivals:
         elif open_by[address] < of_one:
             return
         self._count("handshakes_turned_away")
-        self._take_out(next(fd for fd, half in self.half_open.items() if half.address == address)).sock.close()
+        of_it = list(islice((fd for fd, half in self.half_open.items() if half.address == address), _LOOKED_AT))
+        self._take_out(next((fd for fd in of_it if not _has_spoken(fd)), of_it[0])).sock.close()
 
     def _take_out(self, fd: int) -> _HalfOpen:
         half = self.half_open.pop(fd)

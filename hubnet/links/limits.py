@@ -15,5 +15,5 @@ class Limits(NamedTuple):
     """
 
     links: tuple[int, int] = (10_000, 1_000)
-    strangers: tuple[int, int] = (256, 128)
+    strangers: tuple[int, int] = (512, 256)
     call: int = 16 << 30
