@@ -79,7 +79,6 @@ class Registry:
         group = decode_id(peer_id).group
         place = self._place(self._names.peers(group), peer_id)
         text = signing.sign(record, place, self._ring).encode()
-        self._marks[peer_id] = mark_of(text)
         entry = Entry(encoded(group), peer_id, text, record["incarnation"], record["revision"], replaces)
         outcome, holder = self._store.write(entry, self._lease_ms, self._expiry_ms, self._epoch)
         standing = self._verified(holder, place) if holder else None
@@ -87,13 +86,19 @@ class Registry:
             holder and standing is None and replaces != ANYTHING
         ):  # nobody of this net signed it: it has no right to the id
             return self.write(peer_id, record, replaces=ANYTHING)
+        if outcome == "written":
+            self._marks[peer_id] = mark_of(text)
+        else:
+            self._marks.pop(peer_id, None)  # another's stands there, by right
         return Written(outcome, standing)
 
     def withdraw(self, peer_id: bytes, incarnation: str, *, only_if_expired: bool = False) -> bool:
         """Take a record out, if it is still of this incarnation (hex); whether it was."""
         group = encoded(decode_id(peer_id).group)
-        self._marks.pop(peer_id, None)
-        return self._store.withdraw(group, peer_id, incarnation, self._epoch, only_if_expired=only_if_expired)
+        gone = self._store.withdraw(group, peer_id, incarnation, self._epoch, only_if_expired=only_if_expired)
+        if gone:
+            self._marks.pop(peer_id, None)
+        return gone
 
     def renew(
         self, ids: Iterable[bytes], hub: tuple[bytes, Record] | None = None, *, ours: bool = False
@@ -127,7 +132,10 @@ class Registry:
 
     def _read_all(self) -> dict[bytes, Record]:
         found: dict[bytes, Record] = {}
-        for group, texts in self._store.records().items():
+        said = self._store.records()
+        for gone in self._marks.keys() - {peer_id for texts in said.values() for peer_id in texts}:
+            self._marks.pop(gone, None)
+        for group, texts in said.items():
             key = self._names.peers("") + group
             for peer_id, text in texts.items():
                 if record := self._verified(text, self._place(key, peer_id)):

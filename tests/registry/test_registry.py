@@ -99,6 +99,23 @@ def test_a_restarted_peer_begins_its_revisions_anew(registry):
     assert registry.write(ALICE, record(incarnation=SECOND, revision=1), replaces=FIRST).outcome == "written"
 
 
+def test_a_hub_whose_record_was_older_does_not_miss_it_where_the_newer_one_stands(registry, open_registry):
+    other = open_registry()
+    registry.write(ALICE, record(revision=1))
+    assert other.write(ALICE, record(revision=2)).outcome == "written"
+    assert registry.write(ALICE, record(revision=1)).outcome == "older"
+    assert registry.renew([ALICE], ours=True) == []
+    assert other.renew([ALICE], ours=True) == []
+
+
+def test_a_record_that_somebody_changed_is_missed_also_after_a_withdrawal_in_vain(registry, admin):
+    registry.write(ALICE, record())
+    assert not registry.withdraw(ALICE, FIRST, only_if_expired=True)
+    (key,) = admin.keys("*:peers:*")
+    admin.hset(key, ALICE, b"junk")
+    assert registry.renew([ALICE], ours=True) == [ALICE]
+
+
 def test_two_groups_may_have_the_same_address(registry):
     twin = generate_id(3010, "10.0.0.1", "sim")
     registry.write(ALICE, record())
