@@ -2,8 +2,9 @@
 
 ``publish`` pickles nothing, waits for nothing and never raises for the network. The thread numbers events, puts consecutive
 ones of one channel into one signed envelope, and writes what waits in one go. While Redis is slow or away the outbox holds
-what fits; beyond it the oldest go, counted, and keep their numbers, so that subscribers see the hole. A signal handler may
-publish whatever it interrupts, so what it may meet half done is reentrant.
+what fits; beyond it the oldest go, counted, and keep their numbers, so that subscribers see the hole; marks after the last
+event show them a hole at the end. A signal handler may publish whatever it interrupts, so what it may meet half done is
+reentrant.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -22,6 +24,7 @@ from hubnet import machine
 from hubnet.broker import Broker
 from hubnet.core import envelopes
 from hubnet.core.envelopes import Packer
+from hubnet.core.marks import Marks
 from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable, HubnetError
 
@@ -29,7 +32,6 @@ _MOST_OPEN = 4096
 _BATCH = 256 << 10
 _BACKOFF = 1.0
 _VANISHED_MS = 5000
-_MARK_AFTER = 1.0
 _log = logging.getLogger("hubnet")
 
 
@@ -57,7 +59,7 @@ class Publisher:
         self._trouble = ""
         self._skipped: Counter[bytes] = Counter()
         self._numbers: dict[bytes, int] = {}
-        self._unmarked: set[bytes] = set()
+        self._marks = Marks()
         self._sock: socket.socket | None = None
         self._owner: Any = None
         self._reader: Any = None
@@ -152,6 +154,7 @@ class Publisher:
         self._reader = hiredis.Reader()
         self._readable = select.poll()
         self._readable.register(self._sock, select.POLLIN)
+        self._marks.again(time.monotonic())  # subscribers were cut off as well
         if self._in_flight:  # what Redis did not confirm goes again: subscribers drop by number what came twice
             again = list(self._in_flight)
             self._in_flight.clear()
@@ -163,10 +166,11 @@ class Publisher:
             owner.disconnect()
 
     def _work(self) -> None:
-        """Send what there is; sleep when there is nothing; a second after the last event send the marks."""
+        """Send what there is, and the marks that are due; sleep when there is nothing."""
         while not self._stopping:
             self._hear_replies(wait=False)
             batch = self._take()
+            batch += [(channel, self._numbers[channel], []) for channel in self._marks.due(time.monotonic())]
             if batch:
                 self._send(batch)
                 continue
@@ -175,17 +179,13 @@ class Publisher:
                 self._busy = bool(self._in_flight)
             if self._busy:
                 self._hear_replies(wait=True)
-            elif self._asleep and not self._rest(_MARK_AFTER if self._unmarked else None):
-                self._send([(channel, self._numbers[channel], []) for channel in self._unmarked])
-                self._unmarked.clear()
+            elif self._asleep:
+                self._rest(self._marks.rest(time.monotonic()))
 
-    def _rest(self, seconds: float | None) -> bool:
-        """Wait until there is something to do; whether that was before the time was over."""
-        try:
+    def _rest(self, seconds: float | None) -> None:
+        """Wait until there is something to do, for so long."""
+        with suppress(Empty):
             self._wake.get(timeout=seconds)
-        except Empty:
-            return False
-        return True
 
     def _take(self) -> list[_Group]:
         """What waits, at most a batch: consecutive events of one channel together, numbered."""
@@ -193,13 +193,12 @@ class Publisher:
         total = size = 0
         with self._lock:
             self._busy = bool(self._outbox or self._in_flight)
+            self._count_skipped()
             while self._outbox and total < _BATCH:
                 channel, body = self._outbox.popleft()
                 self._bytes -= len(body)
                 total += len(body) + 64
                 number = self._numbers.get(channel, 0)
-                if self._skipped:
-                    number += self._skipped.pop(channel, 0)
                 self._numbers[channel] = number + 1
                 last = groups[-1] if groups else None
                 if (
@@ -216,16 +215,24 @@ class Publisher:
                     size = len(body)
         return groups
 
+    def _count_skipped(self) -> None:
+        """Those that were dropped keep their numbers; all that still waits comes after them."""
+        for channel, count in self._skipped.items():
+            self._numbers[channel] = self._numbers.get(channel, 0) + count
+            self._marks.told(channel, time.monotonic())
+        self._skipped.clear()
+
     def _send(self, groups: list[_Group]) -> None:
         assert self._sock is not None
         out: list[bytes] = []
+        now = time.monotonic()
         for channel, first, bodies in groups:
             message = self._packer.pack(channel, first, bodies)
             out.append(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n" % (len(channel), channel, len(message)))
             out.append(message)
             out.append(b"\r\n")
             if bodies:
-                self._unmarked.add(channel)
+                self._marks.told(channel, now)
         self._in_flight.extend(groups)
         self._sock.sendall(b"".join(out))
         self._hear_replies(wait=len(self._in_flight) > _MOST_OPEN)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 import pytest
 
 from hubnet.core.envelopes import Opener
+from hubnet.errors import BrokerUnavailable
 from tests.odd_servers import Stranger
 from tests.waiting import eventually
 
-from .conftest import HTTP, NAMES, RING, Server, Wires
+from .conftest import HTTP, NAMES, RING, Heard, Server, Wire, Wires
 
 
 def test_what_is_published_is_heard_in_its_order(wires: Wires) -> None:
@@ -207,28 +212,94 @@ def test_a_high_water_mark_shows_a_lost_tail(wires: Wires) -> None:
     heard = other.hear("done")
     one.publish("done", b"first")
     eventually(lambda: heard == [b"first"])
-    send = one.publisher._sock.sendall  # type: ignore[union-attr]
-    assert callable(send)
-    # the tail is lost on its way: the subscriber's connection is cut and the events pass meanwhile
+    with away_for_a_while(wires, other, heard):
+        one.publish("done", b"second")
+        eventually(lambda: one.counted("events.published") == 2)
+    eventually(lambda: other.counted("events.lost") == 1)
+    assert heard == [b"first"]
+
+
+def test_who_comes_back_after_the_first_mark_hears_the_next_one(wires: Wires) -> None:
+    """As after any cut that takes longer than a second."""
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    one.publish("done", b"first")
+    eventually(lambda: heard == [b"first"])
+    with away_for_a_while(wires, other, heard):
+        raw = wires.server.client().pubsub(ignore_subscribe_messages=True)
+        raw.psubscribe("*")
+        one.publish("done", b"second")
+        sizes: list[int] = []
+        while sizes[-1:] != [0]:
+            if message := raw.get_message(timeout=10):
+                sizes.append(Opener(RING).open(message["channel"], message["data"]).size)
+        raw.close()
+    eventually(lambda: other.counted("events.lost") == 1)
+    assert heard == [b"first"]
+
+
+@contextmanager
+def away_for_a_while(wires: Wires, other: Wire, heard: Heard) -> Iterator[None]:
+    """A subscriber without a connection, until the end of the block."""
+    other.broker.open, opens = refuses, other.broker.open  # type: ignore[method-assign]
     wires.server.client().client_kill_filter(_type="pubsub")
-    one.publish("done", b"second")
-    eventually(lambda: one.counted("events.published") == 2)
-    eventually(lambda: other.counted("reconnects.subscriptions") == 1)
-    eventually(lambda: other.counted("events.lost") == 1 or b"second" in heard)
-    assert heard in ([b"first"], [b"first", b"second"])
+    eventually(lambda: not other.subscriber.is_live(heard.subscription))
+    yield
+    other.broker.open = opens  # type: ignore[method-assign]
+    eventually(lambda: other.subscriber.is_live(heard.subscription))
 
 
-def test_an_idle_publisher_sends_nothing(wires: Wires) -> None:
+def refuses(*args: object, **kwargs: object) -> NoReturn:
+    raise BrokerUnavailable("Redis is out of reach")
+
+
+def test_an_idle_publisher_sends_a_mark_twice_as_late_each_time(wires: Wires) -> None:
     one = wires()
     raw = wires.server.client().pubsub()
     raw.psubscribe("*")
     raw.get_message(timeout=5)
     one.publish("done", b"x")
-    kinds = []
-    while (message := raw.get_message(timeout=2.5)) is not None:
-        kinds.append(Opener(RING).open(message["channel"], message["data"]).size)
+    sizes, since = [], time.monotonic()
+    while (message := raw.get_message(timeout=3.5)) is not None:
+        sizes.append(Opener(RING).open(message["channel"], message["data"]).size)
     raw.close()
-    assert kinds == [1, 0]  # the event, its mark, and then silence
+    assert sizes[0] == 1
+    assert sizes[1:] == [0] * (len(sizes) - 1)
+    assert len(sizes) - 1 <= math.log2(time.monotonic() - since + 1)
+
+
+def test_a_busy_channel_does_not_keep_the_marks_of_a_silent_one(wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    one.publish("done", b"first")
+    eventually(lambda: heard == [b"first"])
+    with away_for_a_while(wires, other, heard):
+        one.publish("done", b"second")
+        eventually(lambda: one.counted("events.published") == 2)
+
+    def lost_while_another_channel_is_busy() -> bool:
+        for _ in range(1000):
+            one.publish("other", b"x")
+        return other.counted("events.lost") == 1
+
+    eventually(lost_while_another_channel_is_busy, pause=0.001)
+
+
+def test_the_last_events_of_a_channel_that_the_outbox_dropped_for_another_one_are_counted(
+    server: Server, wires: Wires
+) -> None:
+    one, other = wires(outbox=(1 << 20, 100)), wires()
+    heard = other.hear("done")
+    one.publish("done", b"first")
+    eventually(lambda: heard == [b"first"])
+    server.pause()
+    for number in range(3):
+        one.publish("done", b"%d" % number + bytes(200_000))
+    for number in range(2000):
+        one.publish("other", b"%d" % number + bytes(20_000))
+    server.go_on()
+    assert one.publisher.flush(20)
+    eventually(lambda: len(heard) - 1 + other.counted("events.lost") == 3)
 
 
 def test_what_is_no_redis_is_tried_again_without_a_traceback_until_redis_is_there(
