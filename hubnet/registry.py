@@ -94,7 +94,10 @@ class Registry:
 
     def withdraw(self, peer_id: bytes, incarnation: str, *, only_if_expired: bool = False) -> bool:
         """Take a record out, if it is still of this incarnation (hex); whether it was."""
-        group = encoded(decode_id(peer_id).group)
+        try:
+            group = encoded(decode_id(peer_id).group)
+        except ValueError:  # somebody gave a lease to what is no peer id, and would be met in each sweep
+            group = ""
         gone = self._store.withdraw(group, peer_id, incarnation, self._epoch, only_if_expired=only_if_expired)
         if gone:
             self._marks.pop(peer_id, None)

@@ -6,6 +6,7 @@ So a late withdrawal cannot remove a restarted peer, and two hubs cannot undo ea
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,17 +14,24 @@ from hubnet.broker import Broker
 from hubnet.core.channels import Names
 from hubnet.core.register import Entry, Late, Renewal
 from hubnet.errors import BrokerUnavailable
+from hubnet.links.complaints import Complaints
 
 if TYPE_CHECKING:
     import redis
 
 Answer = TypeVar("Answer")
+_log = logging.getLogger("hubnet")
 
 _NOW = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
 # The microseconds tell a register that was lost and begun anew from the one before.
 _CHANGED = """
-redis.call('HSETNX', version, 'epoch', epoch .. '-' .. t[1] .. '.' .. t[2])
-redis.call('HINCRBY', version, 'counter', 1)
+local moment = epoch .. '-' .. t[1] .. '.' .. t[2]
+redis.call('HSETNX', version, 'epoch', moment)
+local counted = redis.pcall('HINCRBY', version, 'counter', 1)
+if type(counted) == 'table' then  -- somebody wrote what is no number, or the last one
+  if string.find(counted.err, 'WRONGTYPE') then return counted end
+  redis.call('HSET', version, 'epoch', moment, 'counter', 1)
+end
 """
 
 # Keys: records of the group, leases, groups, version, hubs.
@@ -104,6 +112,20 @@ return {now, late, redis.call('HGET', KEYS[2], 'epoch'), redis.call('HGET', KEYS
 """
 )
 
+# Each argument is a question that only its kind of key answers: what is of another kind was written by a stranger, and is in
+# the way of every script until it has gone. No more rights than the other scripts need: a life of 0 ms is as good as DEL.
+_CLEAR = """
+local cleared = {}
+for n = 1, #KEYS do
+  local said = ARGV[n] == 'SMEMBERS' and redis.pcall('SMEMBERS', KEYS[n]) or redis.pcall(ARGV[n], KEYS[n], '')
+  if type(said) == 'table' and said.err and string.find(said.err, 'WRONGTYPE') then
+    redis.call('PEXPIRE', KEYS[n], 0)
+    cleared[#cleared + 1] = KEYS[n]
+  end
+end
+return cleared
+"""
+
 
 class RedisStore:
     """The register of one namespace in Redis, as a hub uses it; anybody else may ask for the hubs."""
@@ -113,6 +135,7 @@ class RedisStore:
         self._names = names
         self._client: redis.Redis | None = None
         self._scripts: dict[str, Any] = {}
+        self._complaints = Complaints()
 
     @property
     def where(self) -> str:
@@ -145,11 +168,11 @@ class RedisStore:
     def late(self) -> Late:
         now, late, epoch, counter = self._run(_EXPIRED, [self._names.leases, self._names.version], [])
         since = {late[n]: float(late[n + 1]) for n in range(0, len(late), 2)}
-        return Late(now, since, f"{(epoch or b'').decode()}:{counter.decode()}" if counter else "")
+        return Late(now, since, f"{text(epoch or b'')}:{text(counter)}" if counter else "")
 
     def records(self) -> dict[str, dict[bytes, bytes]]:
-        said: set[Any] = self._do(lambda client: client.smembers(self._names.groups))
-        groups = [group.decode() for group in said]
+        said: set[Any] = self._do(lambda client: client.smembers(self._names.groups), [self._names.groups])
+        groups = [text(group) for group in said]
 
         def read(client: redis.Redis) -> list[dict[bytes, bytes]]:
             pipe = client.pipeline(transaction=False)
@@ -157,7 +180,9 @@ class RedisStore:
                 pipe.hgetall(self._records(group))
             return list(pipe.execute())
 
-        return dict(zip(groups, self._do(read) if groups else [], strict=True))
+        return dict(
+            zip(groups, self._do(read, [self._records(group) for group in groups]) if groups else [], strict=True)
+        )
 
     def hubs(self, deadline: float | None = None) -> dict[bytes, bytes]:
         said = self._broker.ask(b"HGETALL", self._names.hubs.encode(), deadline=deadline)
@@ -185,15 +210,35 @@ class RedisStore:
                 self._scripts[script] = client.register_script(script)
             return self._scripts[script](keys=keys, args=arguments, client=client)
 
-        return self._do(run)
+        return self._do(run, keys)
 
-    def _do(self, work: Callable[[redis.Redis], Answer]) -> Answer:
+    def _do(self, work: Callable[[redis.Redis], Answer], keys: Sequence[str] = ()) -> Answer:
+        """What Redis answers; once more where a key was of another kind, which is then cleared away."""
         import redis
 
         try:
             if self._client is None:
                 self._client = self._broker.client()
-            return work(self._client)
+            try:
+                return work(self._client)
+            except redis.ResponseError as error:
+                if "WRONGTYPE" not in str(error) or not self._cleared(self._client, keys):
+                    raise
+                return work(self._client)
         except (redis.RedisError, OSError) as error:
             self.close()  # an embedded server may be elsewhere by now: ask again next time
             raise BrokerUnavailable(f"the register at {self._broker.shown} is out of reach: {error}") from error
+
+    def _cleared(self, client: redis.Redis, keys: Sequence[str]) -> bool:
+        """Remove those that are of another kind than ours are; what stood there, its owners write again."""
+        asks = {self._names.leases: "ZSCORE", self._names.groups: "SMEMBERS"}
+        cleared: list[bytes] = client.register_script(_CLEAR)(keys=keys, args=[asks.get(key, "HGET") for key in keys])
+        for key in (text(key) for key in cleared):
+            if said := self._complaints.about(self.where, f"{key} was of another kind, and has been removed"):
+                _log.warning("healed in Redis at %s", said)
+        return bool(cleared)
+
+
+def text(written: bytes) -> str:
+    """What somebody wrote, whoever it was."""
+    return written.decode(errors="replace")

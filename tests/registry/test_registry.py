@@ -459,6 +459,76 @@ def test_a_hub_that_accepts_both_secrets_reads_records_of_either(registry, open_
     assert set(both.snapshot().records) == {ALICE, BOB}
 
 
+OTHER_KINDS = {
+    "text": lambda admin, key: admin.set(key, b"\x80\x04."),
+    "a list": lambda admin, key: admin.rpush(key, b"junk"),
+    "a hash": lambda admin, key: admin.hset(key, "junk", "junk"),
+    "a sorted set": lambda admin, key: admin.zadd(key, {"junk": 1}),
+    "a set": lambda admin, key: admin.sadd(key, "junk"),
+    "a stream": lambda admin, key: admin.xadd(key, {"junk": "junk"}),
+}
+
+
+KINDS = dict.fromkeys((key.decode() for key in KEYS), "a hash") | {
+    "hubnet:{default}:leases": "a sorted set",
+    "hubnet:{default}:groups": "a set",
+}
+
+
+@pytest.mark.parametrize(("key", "kind"), [(key, kind) for key in KINDS for kind in OTHER_KINDS if kind != KINDS[key]])
+def test_a_key_of_another_kind_is_cleared_away_and_what_stood_there_written_again(registry, admin, caplog, key, kind):
+    """As a hub goes round: it renews, writes what is missed, and looks."""
+    registry.write(HUB, record(HUB))
+    registry.write(ALICE, record())
+    registry.renew([HUB, ALICE], entry(), ours=True)
+    admin.delete(key)
+    OTHER_KINDS[kind](admin, key)
+    with caplog.at_level(logging.WARNING, "hubnet"):
+        for peer_id in registry.renew([HUB, ALICE], entry(), ours=True):
+            registry.write(peer_id, record(peer_id))
+        assert {HUB, ALICE} <= set(registry.snapshot().records)
+    assert [seen.peer_id for seen in registry.hubs()] == [HUB]
+    assert registry.renew([HUB, ALICE], entry(), ours=True) == []
+    assert f"{key} was of another kind" in caplog.text
+
+
+@pytest.mark.parametrize("put", OTHER_KINDS.values(), ids=OTHER_KINDS)
+def test_a_group_whose_records_are_of_another_kind_hides_no_other_group(registry, admin, put):
+    registry.write(ALICE, record())
+    put(admin, "hubnet:{default}:peers:sim")
+    admin.sadd("hubnet:{default}:groups", "sim")
+    touch(admin)
+    assert list(registry.snapshot().records) == [ALICE]
+
+
+@pytest.mark.parametrize("counter", [b"junk", b"", b"\xff\xfe", b"9223372036854775807", b"1.5"])
+def test_a_version_that_cannot_be_counted_is_begun_anew(registry, admin, counter):
+    registry.write(ALICE, record())
+    admin.hset("hubnet:{default}:version", mapping={"counter": counter, "epoch": b"\xff"})
+    assert list(registry.snapshot().records) == [ALICE]
+    assert registry.write(BOB, record(BOB)).outcome == "written"
+    assert set(registry.snapshot().records) == {ALICE, BOB}
+    assert registry.withdraw(BOB, FIRST)
+    assert set(registry.snapshot().records) == {ALICE}
+
+
+@pytest.mark.parametrize("junk", [b"\xff\xfe", b"", b"junk", b"}:x"])
+def test_a_group_that_somebody_made_up_is_ignored(registry, admin, junk):
+    registry.write(ALICE, record())
+    admin.sadd("hubnet:{default}:groups", junk)
+    touch(admin)
+    assert list(registry.snapshot().records) == [ALICE]
+
+
+@pytest.mark.parametrize("junk", [b"\xff\xfe", b"", b"junk", b"a" * 100_000])
+def test_a_lease_of_what_is_no_peer_id_is_taken_away_as_any_whose_record_is_missing(registry, admin, junk):
+    registry.write(ALICE, record())
+    end_lease(admin, junk)
+    assert set(registry.snapshot().silent_for) == {junk}
+    assert registry.withdraw(junk, "", only_if_expired=True)
+    assert registry.snapshot().silent_for == {}
+
+
 # -- keys ------------------------------------------------------------------------------------------------------------
 
 
