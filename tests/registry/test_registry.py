@@ -469,7 +469,7 @@ OTHER_KINDS = {
 }
 
 
-KINDS = dict.fromkeys((key.decode() for key in KEYS), "a hash") | {
+KINDS = dict.fromkeys(sorted(key.decode() for key in KEYS), "a hash") | {
     "hubnet:{default}:leases": "a sorted set",
     "hubnet:{default}:groups": "a set",
 }
