@@ -236,7 +236,8 @@ signal.signal(signal.SIGUSR1, lambda number, _: caught.append(number))
     one.signal(SIGTERM)
     eventually(lambda: one.ask("caught") == [15])
     one.send("run", "hubnet.serve()")
-    eventually(lambda: hub.ask(f"whoami(peer={id_of_listed(hub, one)!r})"))
+    who = id_of_listed(hub, one)
+    eventually(lambda: hub.ask(f"whoami(peer={who!r})"))
     one.signal(signal.SIGUSR1)
     one.signal(SIGTERM)
     one.answer()
@@ -248,8 +249,10 @@ signal.signal(signal.SIGUSR1, lambda number, _: caught.append(number))
 
 
 def id_of_listed(hub: Actor, one: Actor) -> bytes:
-    """The id of a peer that serves, as others see it."""
-    found: list[bytes] = hub.ask(f"[i for i, r in hubnet.peers()['peers'].items() if r['pid'] == {one.pid}]")
+    """The id of a peer that serves, as others see it: it registers while its program goes on."""
+    found: list[bytes] = eventually(
+        lambda: hub.ask(f"[i for i, r in hubnet.peers()['peers'].items() if r['pid'] == {one.pid}]")
+    )
     return found[0]
 
 
