@@ -40,6 +40,7 @@ from hubnet.registry import Registry
 WHO = "hubnet:who"
 _BACKOFF = 1.0
 _ANSWER_LIMIT = 5.0
+_TIGHT = 0.25  # the last part of the time: whoever is asked in it may have no chance to answer
 
 
 def _asked_there() -> None:
@@ -176,7 +177,9 @@ class Directory:
         failure: Exception | None = None
         question = Connection(tag, _asked_there, idempotent=True)
         fresh = known = False
+        tight = deadline - _TIGHT * (deadline - time.monotonic())
         while True:
+            telling = failure is None or time.monotonic() < tight  # what the deadline cuts short is no news
             try:
                 hubs = self.hubs_in_order(deadline, fresh=fresh)
                 known = True
@@ -191,9 +194,9 @@ class Directory:
                     except (CallError, AuthenticationError, ProtocolError) as error:
                         if isinstance(error.__cause__, BrokerUnavailable):
                             raise error.__cause__ from None
-                        failure = error
+                        failure = error if telling else failure
             except (BrokerUnavailable, CallError, AuthenticationError, ProtocolError) as error:
-                if not known or time.monotonic() < deadline:  # a look that the deadline cut short is no news
+                if telling and (not known or time.monotonic() < deadline):
                     failure = error
             left = deadline - time.monotonic()
             if left <= 0:

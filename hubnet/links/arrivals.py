@@ -123,14 +123,16 @@ class Arrivals:
         except BlockingIOError:
             return True
         except (HubnetError, OSError) as error:
-            self._reject(half, error)
-            self._drop(fd)
+            if self._ends(fd, half):
+                self._reject(half, error)
+                half.sock.close()  # which takes it out of the epoll as well
             return False
         session = half.side.session
         if session is None:
             return True
         if session.verdict != handshake.ACCEPTED:
-            self._drop(fd)
+            if self._ends(fd, half):
+                half.sock.close()
             return False
         with self._lock:
             if self.half_open.get(fd) is not half:
@@ -152,25 +154,28 @@ class Arrivals:
     def drop_overdue(self, now: float) -> None:
         """Close those that have had their time."""
         for fd, half in list(self.half_open.items()):
-            if half.until <= now:
+            if half.until <= now and self._ends(fd, half):
                 self._count("handshakes_timed_out")
-                self._drop(fd)
+                half.sock.close()
 
     def close(self) -> None:
         """Close all of them."""
-        for fd in list(self.half_open):
-            self._drop(fd)
+        for fd, half in list(self.half_open.items()):
+            if self._ends(fd, half):
+                half.sock.close()
 
     def abandon(self) -> None:
         """In a forked child: close our copies; the lock may be held by a thread that is not here."""
         for half in self.half_open.values():
             half.sock.close()
 
-    def _drop(self, fd: int) -> None:
+    def _ends(self, fd: int, half: _HalfOpen) -> bool:
+        """Take it out to be closed; False: another thread has, and its descriptor may be somebody else's by now."""
         with self._lock:
-            half = self._take_out(fd) if fd in self.half_open else None
-        if half:
-            half.sock.close()  # which takes it out of the epoll as well
+            ours = self.half_open.get(fd) is half
+            if ours:
+                self._take_out(fd)
+        return ours
 
     def _reject(self, half: _HalfOpen, error: Exception) -> None:
         if isinstance(error, AuthenticationError):

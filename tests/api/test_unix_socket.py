@@ -44,7 +44,7 @@ def test_a_hub_and_a_worker_meet_call_and_hear_over_it(alone: Net, url: str) -> 
 
 def test_a_wrong_password_is_told_and_not_shown(alone: Net, tmp_path_factory: pytest.TempPathFactory) -> None:
     with on_unix_socket(tmp_path_factory.mktemp("s"), "sesame") as url:
-        stranger = alone.actor(HUBNET_REDIS_URL=url.replace("sesame", "wrong-word"), HUBNET_TIMEOUT="1")
+        stranger = alone.actor(HUBNET_REDIS_URL=url.replace("sesame", "wrong-word"), HUBNET_TIMEOUT="4")
         with pytest.raises(Raised, match="check the user and password in HUBNET_REDIS_URL") as caught:
             stranger.ask("hubnet.peers()")
         assert caught.value.kind == "BrokerUnavailable"

