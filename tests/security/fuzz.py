@@ -198,8 +198,10 @@ def fuzz_handshake(rng: Rng) -> None:
         except REFUSALS:
             refused = True
         said = b"".join(taken)
-        if said != message and not (number == 3 and said.startswith(message)):  # the link's, again
+        if not said.startswith(message):
             altered.add(number)
+        elif said != message and number < 3:  # behind M4 begins the link
+            altered.add(number + 2 if number < 2 else 2)  # to this side it is how its next message begins
         message, number = answer, number + 1
     if altered and near.session is not None:
         raise Failed(f"a dialler has a session, though M{[at + 1 for at in sorted(altered)]} were altered")
