@@ -1,0 +1,198 @@
+"""A simulation of hubnet's rules: its own `core`, on a virtual clock, over a world that fails by a seed.
+
+Three stories so far: the numbers of events, the register with restarts and late words, and the retries of calls. Whoever breaks a
+promise is told as Broken, at the step at which it broke. The threaded rooms (hub, home, watch, directory) are not in it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import random
+from collections import Counter
+
+from hubnet.core import calls, membership
+from hubnet.core.marks import Marks
+from hubnet.core.membership import Seen, Verdict
+from hubnet.core.register import Entry, Register, Renewal, mark_of
+from hubnet.core.sequence import Sequence
+from hubnet.errors import MAYBE, NO, YES
+
+LEASE, SUSPECT = 10.0, 60.0
+CHANNEL, PUBLISHER = b"c", b"i" * 16
+
+
+class Broken(AssertionError):
+    """A promise that did not hold."""
+
+
+def promise(held: object, what: str) -> None:
+    if not held:
+        raise Broken(what)
+
+
+def events(seed: int) -> float:
+    """One publisher, one subscriber, a broker that drops and sends twice; returns the seconds simulated."""
+    dice, marks, sequence = random.Random(seed), Marks(), Sequence()
+    now, number, delivered, lost = 0.0, 1, Counter[int](), 0
+    sequence.arrive(PUBLISHER, CHANNEL, 1, 0)
+    deaf_until = 0.0
+
+    def hear(first: int, count: int) -> None:
+        nonlocal lost
+        said = sequence.arrive(PUBLISHER, CHANNEL, first, count)
+        lost += said.lost
+        delivered.update(range(first + said.repeated, first + count))
+        promise(max(delivered.values(), default=1) == 1, "a number was delivered twice")
+        promise(lost + len(delivered) <= number - 1 + count, "more counted than was published")
+
+    for _ in range(dice.randint(20, 60)):
+        now += dice.expovariate(1.0)
+        if dice.random() < 0.1:
+            deaf_until = now + dice.uniform(0, 20)
+        for _mark in marks.due(now):
+            if now >= deaf_until:
+                hear(number, 0)
+        first, count = number, dice.randint(1, 4)
+        number += count
+        marks.told(CHANNEL, now)
+        for _copy in range(dice.choice((0, 1, 1, 1, 2)) if now >= deaf_until else 0):
+            hear(first, count)
+    mended = max(now, deaf_until)
+    while (rest := marks.rest(now)) is not None:
+        now += rest
+        for _mark in marks.due(now):
+            if now >= mended:
+                hear(number, 0)
+        promise(now < 10_000, "a silent channel costs marks for ever")
+    promise(lost + len(delivered) == number - 1, "a lost number was not counted exactly once")
+    return now
+
+
+def register(seed: int) -> float:  # noqa: C901 - one story, told in order
+    """Peers that restart, fall silent and die; a hub that sweeps; words that come late."""
+    dice, store = random.Random(seed), Register()
+    ids = [b"peer-%d" % n for n in range(6)]
+    up: dict[bytes, str] = {}
+    fate: dict[bytes, Seen] = {}  # what a dial-back finds of the dead
+    stopped_until = 0.0  # the hub renews nobody meanwhile
+    revision: dict[str, int] = Counter()
+    texts: dict[bytes, bytes] = {}
+    last_renewed: dict[bytes, float] = {}
+    late: list[tuple[float, int, bytes, str]] = []
+    order, now, left = itertools.count(), 0.0, Counter[str]()
+
+    def ms() -> float:
+        return now * 1000
+
+    def write(peer: bytes, incarnation: str, number: int, replaces: str = "") -> str:
+        text = json.dumps({"incarnation": incarnation, "revision": number}).encode()
+        entry = Entry("g", peer, text, incarnation, number, replaces)
+        said = store.write(ms(), entry, int(LEASE * 1000), 10**9, "e")[0]
+        if said == "written":
+            texts[peer] = text
+        return said
+
+    def standing(peer: bytes) -> dict[str, object] | None:
+        text = store.records(ms()).get("g", {}).get(peer)
+        return json.loads(text) if text else None
+
+    def bury(peer: bytes, incarnation: str) -> None:
+        if store.withdraw(ms(), "g", peer, incarnation, "e", only_if_expired=True):
+            left[incarnation] += 1
+            promise(left[incarnation] == 1, "left was told twice")
+            promise(up.get(peer) != incarnation or now - last_renewed[peer] >= LEASE, "gone while it renewed")
+
+    for _ in range(200):
+        now += dice.uniform(0.2, 2.0)
+        peer = dice.choice(ids if dice.random() < 0.3 else ids[:2])
+        what = dice.random()
+        if what < 0.2:  # a restart: the old one's withdrawal may come late
+            old, new = up.get(peer), f"{dice.getrandbits(64):016x}"
+            if old:
+                heapq.heappush(late, (now + dice.uniform(0, 30), next(order), peer, old))
+            before = standing(peer)
+            said = write(peer, new, 1)
+            if before:
+                promise(said == "held", "a record of another incarnation was written over without leave")
+                said = write(peer, new, 1, str(before["incarnation"]))
+            promise(said == "written", "a restarted peer could not register")
+            up[peer], revision[new], last_renewed[peer] = new, 1, now
+        elif what < 0.3:
+            if up.pop(peer, None):
+                fate[peer] = dice.choice((Seen.REFUSED, Seen.UNANSWERED, Seen.SILENT))
+        elif what < 0.32:
+            stopped_until = now + dice.uniform(5, 30)
+        elif what < 0.5 and peer in up:
+            said = write(peer, up[peer], revision[up[peer]] + 1)
+            if said == "written":
+                revision[up[peer]] += 1
+                last_renewed[peer] = now
+                stale = write(peer, up[peer], revision[up[peer]] - 1)
+                promise(stale == "older", "a stale record was written over a newer one")
+        for one in list(up):
+            if now >= stopped_until and dice.random() < 0.8:
+                if store.renew(ms(), [Renewal("g", one, mark_of(texts[one]))], None, int(LEASE * 1000), 10**9):
+                    write(one, up[one], revision[up[one]])
+                last_renewed[one] = now
+        while late and late[0][0] <= now:
+            _, _, one, old = heapq.heappop(late)
+            before = standing(one)
+            store.withdraw(ms(), "g", one, old, "e", only_if_expired=False)
+            promise(
+                before is None or before["incarnation"] == old or standing(one) == before, "an old one removed a newer"
+            )
+        for one, since in store.late(ms()).since.items():
+            record = standing(one)
+            promise(one not in up or now - last_renewed[one] >= LEASE - 0.01, "a renewed lease has ended")
+            seen = Seen.ALIVE if one in up else fate[one]
+            silent = now - since / 1000
+            verdict = membership.judge_expired(seen, silent_for=silent, suspect_limit=SUSPECT, reachable=True)
+            promise(verdict is not Verdict.GONE or one not in up, "a living peer was declared gone")
+            promise(verdict is Verdict.GONE or seen is not Seen.REFUSED, "whom nobody answers for was kept")
+            promise(
+                verdict is not Verdict.GONE or seen is not Seen.SILENT or silent >= SUSPECT,
+                "gone before HUBNET_SUSPECT",
+            )
+            promise(verdict is Verdict.GONE or seen is not Seen.SILENT or silent < SUSPECT, "a suspect stays for ever")
+            if verdict is Verdict.GONE and record:
+                bury(one, str(record["incarnation"]))
+            elif verdict is Verdict.KEEP and one in up:
+                store.renew(ms(), [Renewal("g", one)], None, int(LEASE * 1000), 10**9)
+                last_renewed[one] = now
+    return now
+
+
+def retries(seed: int) -> float:
+    """Calls over links that fail before, while or after they run, repeated as the rule says."""
+    dice = random.Random(seed)
+    for _ in range(50):
+        idempotent, ran, attempts = dice.random() < 0.5, 0, 0
+        while True:
+            attempts += 1
+            promise(attempts <= 3, "a call was sent for ever")
+            fate = dice.choice((NO, NO, MAYBE, "ran, lost", YES))
+            ran += fate in {"ran, lost", YES}
+            promise(ran <= 1 or idempotent, "a call ran twice")
+            outcome = MAYBE if fate == "ran, lost" else fate
+            again = calls.may_repeat(outcome, idempotent=idempotent, attempts=attempts)
+            promise(again or outcome != NO or attempts >= 3, "what did not run was not tried again")
+            promise(
+                again or outcome != MAYBE or not idempotent or attempts >= 3, "an idempotent call was not tried again"
+            )
+            if not again:
+                break
+    return 0.0
+
+
+STORIES = (events, register, retries)
+
+
+def run(seed: int) -> float:
+    """All stories of a seed; seconds simulated.
+
+    Raises:
+        Broken: a promise did not hold.
+    """
+    return sum(story(seed) for story in STORIES)

@@ -1,0 +1,59 @@
+"""Sabotaged rules: each a named replacement of one rule, which the simulation must catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hubnet.core import calls, membership
+from hubnet.core.marks import Marks
+from hubnet.core.membership import Seen, Verdict
+from hubnet.core.register import Register
+from hubnet.core.sequence import Arrival, Sequence
+from hubnet.errors import MAYBE, NO
+
+Change = Callable[[Any], Any]
+
+
+def _arrival(change: Callable[[Arrival, int], Arrival]) -> Change:
+    return lambda real: lambda self, who, where, first, count: change(real(self, who, where, first, count), count)
+
+
+def _write(**changed: Any) -> Change:
+    return lambda real: lambda self, now, entry, *rest: real(self, now, entry._replace(**changed), *rest)
+
+
+def _verdict(seen: Seen, verdict: Verdict) -> Change:
+    return lambda real: lambda saw, **more: verdict if saw is seen else real(saw, **more)
+
+
+def _whoever(real: Any) -> Any:
+    def withdraw(self: Register, now: float, group: str, peer_id: bytes, *rest: Any, **more: Any) -> bool:
+        self._records.get(group, {}).pop(peer_id, None)
+        return bool(real(self, now, group, peer_id, *rest, **more))
+
+    return withdraw
+
+
+SABOTAGES: dict[str, tuple[Any, str, Change]] = {
+    "repeats are delivered": (Sequence, "arrive", _arrival(lambda said, _: Arrival(said.lost, 0))),
+    "all is taken for a repeat": (Sequence, "arrive", _arrival(lambda said, count: Arrival(said.lost, count))),
+    "holes are not counted": (Sequence, "arrive", _arrival(lambda said, _: Arrival(0, said.repeated))),
+    "holes are counted twice": (Sequence, "arrive", _arrival(lambda said, _: Arrival(2 * said.lost, said.repeated))),
+    "no marks": (Marks, "due", lambda real: lambda self, now: real(self, now)[:0]),
+    "no mark after an event": (Marks, "told", lambda real: lambda self, channel, now: None),
+    "all may be repeated": (calls, "may_repeat", lambda real: lambda ran, *, idempotent, attempts: attempts < 3),
+    "MAYBE is NO": (calls, "may_repeat", lambda real: lambda ran, **m: real(NO if ran == MAYBE else ran, **m)),
+    "nothing is repeated": (calls, "may_repeat", lambda real: lambda ran, **more: False),
+    "NO for ever": (calls, "may_repeat", lambda real: lambda ran, **m: ran == NO or real(ran, **m)),
+    "idempotence is not asked": (calls, "may_repeat", lambda real: lambda ran, *, idempotent, attempts: real(
+        ran, idempotent=True, attempts=attempts)),
+    "any incarnation is written over": (Register, "write", _write(replaces="anything")),
+    "a stale revision is written": (Register, "write", _write(revision=10**6)),
+    "a late withdrawal removes anybody": (Register, "withdraw", _whoever),
+    "renewing gives no lease": (Register, "renew", lambda real: lambda self, *args: []),
+    "the living are gone": (membership, "judge_expired", _verdict(Seen.ALIVE, Verdict.GONE)),
+    "the silent are gone at once": (membership, "judge_expired", _verdict(Seen.SILENT, Verdict.GONE)),
+    "the silent stay for ever": (membership, "judge_expired", _verdict(Seen.SILENT, Verdict.LOOK_AGAIN)),
+    "the refused are kept": (membership, "judge_expired", _verdict(Seen.REFUSED, Verdict.KEEP)),
+}  # fmt: skip

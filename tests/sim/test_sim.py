@@ -1,0 +1,22 @@
+"""The simulation in the suite: some seeds hold, and every sabotage is noticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.__main__ import caught
+from tests.sim.rules import run
+from tests.sim.sabotages import SABOTAGES
+
+
+def test_every_promise_holds_in_a_thousand_seeds() -> None:
+    for seed in range(1000):
+        try:
+            run(seed)
+        except AssertionError as error:
+            pytest.fail(f"seed {seed}: {error}; again: python -m tests.sim --seed {seed}")
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_a_sabotaged_rule_is_noticed(name: str) -> None:
+    assert caught(name, range(200)) is not None
