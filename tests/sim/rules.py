@@ -1,7 +1,8 @@
 """A simulation of hubnet's rules: its own `core`, on a virtual clock, over a world that fails by a seed.
 
-Three stories so far: the numbers of events, the register with restarts and late words, and the retries of calls. Whoever breaks a
-promise is told as Broken, at the step at which it broke. The threaded rooms (hub, home, watch, directory) are not in it.
+Four stories so far: the numbers of events, the register with restarts and late words, the retries of calls, and homes.
+Whoever breaks a promise is told as Broken, at the step at which it broke. The threaded rooms (hub, home, watch, directory) are
+not in it.
 """
 
 from __future__ import annotations
@@ -186,7 +187,50 @@ def retries(seed: int) -> float:
     return 0.0
 
 
-STORIES = (events, register, retries)
+def homes(seed: int) -> float:
+    """Peers choose hubs, hubs die and return; links end, and a hub looks until it has judged."""
+    dice = random.Random(seed)
+    hubs = [membership.HubEntry(b"hub-%d" % n, "h", n, b"i" * 16, 100.0) for n in range(4)]
+    dead = dice.choice(hubs)
+    stale = [one._replace(renewed=0.0) if one is dead else one for one in hubs]
+    for n in range(20):
+        own = b"peer-%d-%d" % (seed, n)
+        before = membership.choose_hubs(own, hubs, LEASE)
+        after = membership.choose_hubs(own, stale, LEASE)
+        promise(after[-1].peer_id == dead.peer_id, "a hub that does not renew is tried before those that do")
+        without = [one.peer_id for one in before if one is not dead]
+        promise([one.peer_id for one in after[:-1]] == without, "a peer of a living hub moved")
+        promise(membership.choose_hubs(own, hubs[::-1], LEASE) == before, "the order hangs on how hubs were listed")
+    now = 0.0
+    for _ in range(30):
+        members = dice.randint(1, 12)
+        ended_at = [dice.uniform(-5, 5) for _ in range(dice.randint(0, members - 1))] + [0.0]
+        together = sum(abs(at) <= 1.0 for at in ended_at)
+        cut_off = membership.lost_half(ended_at, members, 0.0)
+        promise(cut_off == (members >= 4 and together * 2 >= members), "a hub doubts itself when it should not, or not")
+        seen, moved = dice.choice(list(Seen)), dice.random() < 0.2
+        reachable = dice.random() < 0.8
+        for looks in itertools.count(1):
+            promise(looks <= 8, "a hub looks for ever")
+            now += membership.LOOK_APART
+            verdict = membership.judge_ended_link(
+                seen, looks=looks, reachable=reachable, renewed_elsewhere=moved, cut_off=cut_off
+            )
+            if verdict is not Verdict.LOOK_AGAIN:
+                break
+        gone = verdict is Verdict.GONE
+        promise(
+            not (gone and (moved or not reachable)), "whom another hub renews, or only a lease tells of, was buried"
+        )
+        promise(not (gone and seen in {Seen.ALIVE, Seen.SILENT}), "who lives, or is stopped, was buried")
+        promise(not (gone and cut_off and seen is Seen.UNANSWERED), "a hub that is cut off buried others")
+        kept = moved or not reachable or seen in {Seen.ALIVE, Seen.SILENT} or (cut_off and seen is Seen.UNANSWERED)
+        promise(gone or kept, "whom nobody answers for was kept")
+        promise(looks * membership.LOOK_APART <= 5.0, "gone later than 5 s")
+    return now
+
+
+STORIES = (events, register, retries, homes)
 
 
 def run(seed: int) -> float:

@@ -56,4 +56,14 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "the silent are gone at once": (membership, "judge_expired", _verdict(Seen.SILENT, Verdict.GONE)),
     "the silent stay for ever": (membership, "judge_expired", _verdict(Seen.SILENT, Verdict.LOOK_AGAIN)),
     "the refused are kept": (membership, "judge_expired", _verdict(Seen.REFUSED, Verdict.KEEP)),
+    "any hub will do": (membership, "choose_hubs", lambda real: lambda own, hubs, lease: list(hubs)),
+    "a dead hub first": (membership, "choose_hubs", lambda real: lambda own, hubs, lease: real(own, hubs, lease)[::-1]),
+    "hubs never doubt themselves": (membership, "lost_half", lambda real: lambda *args: False),
+    "buried where another hub renews": (membership, "judge_ended_link", lambda real: lambda seen, **more: real(
+        seen, **{**more, "renewed_elsewhere": False})),
+    "the unreachable are buried": (membership, "judge_ended_link", lambda real: lambda seen, **more: real(
+        seen, **{**more, "reachable": True})),
+    "a cut-off hub buries": (membership, "judge_ended_link", lambda real: lambda seen, **more: real(
+        seen, **{**more, "cut_off": False})),
+    "a hub looks for ever": (membership, "LOOKS", lambda real: 1000),
 }  # fmt: skip
