@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 LIMIT = 5.0
 _LIMITS = Limits()
 _LOOKED_AT = 32
+_RESET = struct.pack("ii", 1, 0)
 _log = logging.getLogger("hubnet")
 
 
@@ -36,6 +39,12 @@ class _HalfOpen(NamedTuple):
     side: handshake.Responder
     until: float
     address: str
+
+    def break_off(self) -> None:
+        """Close it by a reset: an end without a word would tell an honest dialler of another secret, and not to come again."""
+        with suppress(OSError):  # it has ended already
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.sock.close()
 
 
 def _has_spoken(fd: int) -> bool:
@@ -100,7 +109,7 @@ class Arrivals:
             return
         self._count("handshakes_turned_away")
         of_it = list(islice((fd for fd, half in self.half_open.items() if half.address == address), _LOOKED_AT))
-        self._take_out(next((fd for fd in of_it if not _has_spoken(fd)), of_it[0])).sock.close()
+        self._take_out(next((fd for fd in of_it if not _has_spoken(fd)), of_it[0])).break_off()
 
     def _take_out(self, fd: int) -> _HalfOpen:
         half = self.half_open.pop(fd)

@@ -125,7 +125,11 @@ class End:
 
     def setsockopt(self, level: int, option: int, value: bytes | int) -> None:
         """SO_RCVTIMEO and SO_SNDTIMEO; others mean nothing here."""
-        if level == socket.SOL_SOCKET and isinstance(value, bytes):
+        if (
+            level == socket.SOL_SOCKET
+            and isinstance(value, bytes)
+            and option in {socket.SO_RCVTIMEO, socket.SO_SNDTIMEO}
+        ):
             seconds, micros = _TIMEVAL.unpack(value)
             if option == socket.SO_RCVTIMEO:
                 self._tick_receive = seconds + micros / 1e6

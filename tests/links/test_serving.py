@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -394,7 +395,8 @@ def test_silent_strangers_are_closed_after_five_seconds_and_keep_nobody_out(ends
     assert 3.5 < time.monotonic() - begin < 7
     for sock in silent:
         sock.settimeout(1)
-        assert sock.recv(1) == b""
+        with suppress(ConnectionResetError):  # whoever had to make room is reset, so that an honest one comes again
+            assert sock.recv(1) == b""
         sock.close()
     assert other.counted("handshakes_timed_out") >= Limits().strangers[1] - 10
     assert len(other.serving._arrivals) == 0
