@@ -294,7 +294,7 @@ class _Peer:
 
     @property
     def id(self) -> bytes:
-        """This peer's id."""
+        """This peer's id; others find it as soon as ``hubnet.stats()["registered"]`` is true."""
         return self.ready().id
 
     @property

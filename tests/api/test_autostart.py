@@ -291,7 +291,7 @@ def test_peers_that_started_before_redis_list_call_and_hear_each_other_once_it_i
 # -- children --------------------------------------------------------------------------------------------------------
 
 MANY = """
-    import concurrent.futures, multiprocessing, os, sys
+    import concurrent.futures, multiprocessing, os, sys, time
     import hubnet
 
     @hubnet.connect("whoami")
@@ -321,6 +321,8 @@ MANY = """
     if __name__ == "__main__":
         context = multiprocessing.get_context(sys.argv[1])
         parent, hub = hubnet.Peer().id, hubnet.wait_for(1, hubs_only=True)[0].id
+        while not hubnet.stats()["registered"]:  # else a child may ask for it too soon
+            time.sleep(0.01)
         with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
             print(pool.submit(quiet).result(), len(hubnet.peer_group()))
             for what in ("joins", "untagged", "thing"):
