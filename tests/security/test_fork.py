@@ -241,6 +241,9 @@ def test_a_child_that_lives_on_holds_no_link_of_its_parents_open(net: Net, hub: 
 def test_events_of_a_child_are_numbered_as_its_own(parent: Actor, hub: Actor) -> None:
     """A number of the parent's used again would be a replay, and nobody would hear it."""
     hub.run("heard = []\nhubnet.subscribe('news')(lambda *args: heard.append(args))")
+    eventually(
+        lambda: hub.ask("all(hubnet.Peer().ready().subscriber.is_live(one) for one in hubnet.Peer().subscriptions)")
+    )
     parent.run("news = hubnet.event('news')(lambda *args: (args, {}))\nnews('parent', 1); news('parent', 2)")
     eventually(lambda: hub.ask("len(heard)") == 2)
     pid = parent.ask("child(lambda: [news('child', number) for number in range(5)])")
