@@ -78,7 +78,7 @@ class Parts:
         self.subscriber = Subscriber(self.broker, opener, self.names, incarnation, self.counters, peer.announce)
         lease, suspect, reach = settings.lease, settings.suspect, settings.timeout
         store = world.store(self.broker, self.names)
-        self.registry = Registry(store, self.names, self.ring, lease=lease, suspect=suspect)
+        self.registry = Registry(store, self.names, self.ring, lease=lease, suspect=suspect, counters=self.counters)
         self.hub = None
         if settings.is_hub:
             self.hub = Hub(

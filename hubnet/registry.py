@@ -17,6 +17,7 @@ from hubnet.core.identity import decode_id
 from hubnet.core.keys import Keyring
 from hubnet.core.membership import HubEntry, Record
 from hubnet.core.register import ANYTHING, Entry, Renewal, Store, mark_of
+from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError
 from hubnet.links.complaints import Complaints
 
@@ -52,8 +53,18 @@ class Snapshot(NamedTuple):
 class Registry:
     """The register of one namespace."""
 
-    def __init__(self, store: Store, names: Names, ring: Keyring, *, lease: float, suspect: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        names: Names,
+        ring: Keyring,
+        *,
+        lease: float,
+        suspect: float,
+        counters: Counters | None = None,
+    ) -> None:
         self._store = store
+        self._counters = counters or Counters()
         self._names = names
         self._ring = ring
         self._lease_ms = int(lease * 1000)
@@ -177,6 +188,7 @@ class Registry:
         try:
             return signing.verify(text, place, self._ring)
         except AuthenticationError as error:
+            self._counters.add("records.rejected")
             if said := self._complaints.about(self.where, str(error)):
                 _log.warning("ignored in Redis at %s", said)
             return None

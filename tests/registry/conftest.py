@@ -11,6 +11,7 @@ import redis
 from hubnet.broker import Broker, EmbeddedServer
 from hubnet.core.channels import Names
 from hubnet.core.keys import Keyring, new_token
+from hubnet.counters import Counters
 from hubnet.environment import Settings
 from hubnet.registry import Registry
 from hubnet.scripts import RedisStore
@@ -50,12 +51,17 @@ def open_registry(server: EmbeddedServer, admin: redis.Redis) -> Iterator[Open]:
     made: list[Registry] = []
 
     def open_(
-        *, url: str = "", secrets: tuple[str, ...] = (TOKEN,), namespace: str = "default", lease: float = LEASE
+        *,
+        url: str = "",
+        secrets: tuple[str, ...] = (TOKEN,),
+        namespace: str = "default",
+        lease: float = LEASE,
+        counters: Counters | None = None,
     ) -> Registry:
         broker = Broker(Settings(redis_url=url or server.url))
         ring = Keyring.of(secrets, namespace)
         store = RedisStore(broker, Names(namespace))
-        made.append(Registry(store, Names(namespace), ring, lease=lease, suspect=SUSPECT))
+        made.append(Registry(store, Names(namespace), ring, lease=lease, suspect=SUSPECT, counters=counters))
         return made[-1]
 
     yield open_

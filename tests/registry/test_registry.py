@@ -12,6 +12,7 @@ from hubnet.core import signing
 from hubnet.core.identity import decode_id, generate_id
 from hubnet.core.keys import Keyring, new_token
 from hubnet.core.membership import HubEntry
+from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable
 from tests.registry.conftest import LEASE, SUSPECT, TOKEN
 from tests.waiting import eventually
@@ -351,6 +352,20 @@ def test_a_forged_hub_is_not_believed(registry, open_registry, admin, caplog):
     with caplog.at_level(logging.WARNING, "hubnet"):
         assert [seen.peer_id for seen in registry.hubs()] == [HUB]
     assert "without a valid signature" in caplog.text
+
+
+def test_each_record_and_each_hub_that_is_not_believed_is_counted(open_registry, admin):
+    counters = Counters()
+    registry = open_registry(counters=counters)
+    registry.write(ALICE, record())
+    assert counters.snapshot() == {}
+    admin.hset(RENDER, BOB, admin.hget(RENDER, ALICE))
+    admin.hincrby("hubnet:{default}:version", "counter", 1)
+    assert list(registry.snapshot().records) == [ALICE]
+    assert counters.snapshot() == {"records.rejected": 1}
+    admin.hset("hubnet:{default}:hubs", HUB, "junk")
+    assert registry.hubs() == []
+    assert counters.snapshot() == {"records.rejected": 2}
 
 
 def test_a_record_is_no_hubs_entry(registry, admin):
