@@ -88,7 +88,7 @@ class Cluster:
         return ids[::-1]
 
     def container(self, target: str) -> str:
-        if target not in SIZE and target != "shell":
+        if target not in SIZE and target not in TLS_SERVICES and target != "shell":
             return target
         found = self.containers(target, stopped=True)
         assert found, f"{self} has no container of {target}"
@@ -142,6 +142,11 @@ class Cluster:
     def password(self, user: str) -> str:
         """Of a user of Redis."""
         return self._settings[f"HUBNET_{user.upper()}_PASSWORD"]
+
+    @property
+    def secrets(self) -> pathlib.Path:
+        """The folder with the net's secret and the users of Redis."""
+        return pathlib.Path(self._settings["HUBNET_SECRETS_DIR"])
 
     def states(self) -> list[tuple[str, str]]:
         """Service and status of every container, such as ("hub-1", "Up 3 seconds (healthy)")."""
@@ -343,6 +348,17 @@ def cluster(
     except Exception as exc:  # pytest-docker raises bare ones
         pytest.fail(f"the cluster did not come up: {exc}\n{up.report()}", pytrace=False)
     return up
+
+
+TLS_SERVICES = ("tls-worker", "tls-hub", "tls-redis", "tls-init")
+
+
+@pytest.fixture(scope="module")
+def all_in_tls(cluster: Cluster) -> Iterator[Cluster]:
+    """The services of the profile tls beside the others."""
+    cluster.compose("--profile", "tls", "up", "-d", "tls-worker", timeout=300)
+    yield cluster
+    cluster.compose("--profile", "tls", "rm", "-s", "-f", "-v", *TLS_SERVICES)
 
 
 @pytest.fixture(autouse=True)

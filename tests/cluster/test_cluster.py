@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.waiting import eventually
 
-from .conftest import Cluster
+from .conftest import TLS_SERVICES, Cluster
 
 WORKERS = 4
 HUBS = 2
@@ -238,16 +237,7 @@ def test_redis_refused_nothing_that_a_hub_or_a_worker_asked(cluster: Cluster) ->
     assert entries == [], entries
 
 
-TLS_SERVICES = ("tls-worker", "tls-hub", "tls-redis", "tls-init")
 WITHOUT_TLS = ["env", "HUBNET_WIRE=auto", "HUBNET_TLS_CERT=", "HUBNET_TLS_KEY=", "HUBNET_TLS_CA="]
-
-
-@pytest.fixture
-def all_in_tls(cluster: Cluster) -> Iterator[Cluster]:
-    """The services of the profile tls beside the others."""
-    cluster.compose("--profile", "tls", "up", "-d", "tls-worker", timeout=300)
-    yield cluster
-    cluster.compose("--profile", "tls", "rm", "-s", "-f", "-v", *TLS_SERVICES)
 
 
 def asked_without_tls(worker: str) -> str:
