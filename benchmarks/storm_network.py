@@ -68,7 +68,7 @@ def trials(row: Row, number: int) -> Iterator[Seen]:
     """One farm for all of them: each leaves it whole."""
     with (
         tempfile.TemporaryDirectory(prefix="storm-") as folder,
-        machines(Path(folder), clocks=row.clocks) as net,
+        machines(Path(folder), clocks=row.clocks, quiet=True) as net,
     ):
         farm = Farm(net, **({"HUBNET_LEASE": str(LEASE)} if row.clocks else {}))
         for _ in range(number):

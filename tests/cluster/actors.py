@@ -14,12 +14,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.api.conftest import Actor
+from tests.security.test_nothing_leaks import of_secret
 
 from .conftest import Cluster, run
 
 HERE = Path(__file__).parent
 PLACE = "/tmp/actors"
+ATTACKER = HERE / "attacker.py"
+WORD = b"a marked word that nobody says by accident"
 ACTOR = HERE.parent / "api" / "actor.py"
+CALLS_WITH_THE_WORD = f"""
+import hubnet
+checksum = hubnet.connect("checksum")(lambda data: None)
+publish = hubnet.event("marked")(lambda word: ((word,), {{}}))
+def say(peer):
+    assert hubnet.pass_through({WORD!r}, peer=peer) == {WORD!r}
+    checksum({WORD!r} * 10_000, peer=peer)
+"""
 
 
 class Inside(Actor):
@@ -94,3 +105,23 @@ def stranger(cluster: Cluster, *options: str, networks: Sequence[str] = ()) -> I
         yield found
     finally:
         run("docker", "rm", "-f", found)
+
+
+@contextlib.contextmanager
+def sniffing(cluster: Cluster, target: str) -> Iterator[Inside]:
+    """A container that shares the network of one of ours, and hears all that comes and goes there."""
+    where = ("--network", f"container:{cluster.container(target)}", "--cap-add", "NET_RAW")
+    with stranger(cluster, *where) as container, inside(cluster, container, ATTACKER, user="0") as made:
+        yield made.run("from attacker import *\nsniffer = Sniffer()")
+
+
+def secret_of(cluster: Cluster) -> dict[str, bytes]:
+    """The net's secret and what follows from it, in every spelling."""
+    return of_secret((cluster.secrets / "hubnet_secret").read_text().strip())
+
+
+def heard(sniffer: Inside) -> bytes:
+    """All of it, when nothing more comes."""
+    assert sniffer.ask("sniffer.end()", timeout=60) == 0, "the kernel heard more than it gave us"
+    data: bytes = sniffer.ask("b''.join([*sniffer._frames, *sniffer.streams().values()])", timeout=60)
+    return data

@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import eventually
 
-from .conftest import TLS_SERVICES, Cluster
+from .conftest import Cluster
 
 WORKERS = 4
 HUBS = 2
@@ -235,32 +235,3 @@ def test_redis_restarts_and_the_register_is_whole_again(cluster: Cluster) -> Non
 def test_redis_refused_nothing_that_a_hub_or_a_worker_asked(cluster: Cluster) -> None:
     entries = cluster.redis().acl_log()
     assert entries == [], entries
-
-
-WITHOUT_TLS = ["env", "HUBNET_WIRE=auto", "HUBNET_TLS_CERT=", "HUBNET_TLS_KEY=", "HUBNET_TLS_CA="]
-
-
-def asked_without_tls(worker: str) -> str:
-    """What `hubnet peers` says there that has no certificate."""
-    command = ["docker", "exec", worker, *WITHOUT_TLS, "hubnet", "peers", "--timeout", "5"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode != 0
-    return done.stderr
-
-
-def test_the_profile_tls_runs_links_and_redis_inside_tls_with_the_two_users(all_in_tls: Cluster) -> None:
-    worker, hub, redis = (all_in_tls.containers(name)[0] for name in TLS_SERVICES[:3])
-    eventually(lambda: all_in_tls.exec(worker, "hubnet", "health", check=False).endswith("is registered"), timeout=60)
-    found = listed(all_in_tls, "--wait", "2", where=worker)
-    assert {record["host"] for record in found.values()} == {"tls-hub", "tls-worker"}
-    assert all(record["reachable"] for record in found.values()), [record["reason"] for record in found.values()]
-    assert json.loads(all_in_tls.exec(hub, "hubnet", "call", "tls", "where", "--json"))["group"] == "tls"
-    said = all_in_tls.exec(redis, "redis-cli", "-h", "tls-redis", "-e", "ping", check=False)
-    assert "PONG" not in said
-    eventually(lambda: "TLS" in asked_without_tls(worker), timeout=60)
-    password = all_in_tls.password("admin")
-    log = all_in_tls.exec(
-        redis, "env", f"REDISCLI_AUTH={password}", "redis-cli", "--tls", "--cacert", "/tls/net/ca.crt", "-h", "tls-redis",
-        "--user", "admin", "acl", "log",
-    )  # fmt: skip
-    assert log == ""

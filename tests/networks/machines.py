@@ -165,7 +165,8 @@ class Machine:
 class Machines:
     """A net over several machines: one that Redis runs on, and as many others as are asked for."""
 
-    def __init__(self, folder: Path, *, clocks: bool = False) -> None:
+    def __init__(self, folder: Path, *, clocks: bool = False, quiet: bool = False) -> None:
+        self._quiet = quiet
         if os.geteuid():
             cannot("network namespaces need root")
         if not shutil.which("ip") or not shutil.which("iptables"):
@@ -229,6 +230,8 @@ class Machines:
         """End all processes, then take all of it down."""
         for one in reversed(self.actors):
             one.close()
+            if self._quiet:
+                continue
             print(f"--- {one.name}\n{one.said}")
         if server := getattr(self, "_server", None):
             server.terminate()
@@ -264,9 +267,9 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(folder: Path, *, clocks: bool = False) -> Iterator[Machines]:
-    """For a while."""
-    made = Machines(folder, clocks=clocks)
+def machines(folder: Path, *, clocks: bool = False, quiet: bool = False) -> Iterator[Machines]:
+    """For a while; what its processes wrote is told at the end, unless quiet."""
+    made = Machines(folder, clocks=clocks, quiet=quiet)
     try:
         yield made
     finally:
