@@ -53,6 +53,7 @@ ROWS: dict[str, Row] = {
     "cut-worker-hub": Row(faults.cut_worker_and_hub, {"healed": 3.0}),
     "cut-one-way": Row(faults.cut_one_way, {"healed": 3.0}),
     "cut-worker-worker": Row(faults.cut_workers, {"PeerLost": 4.0, "healed": 3.0}),
+    "no-name-server": Row(faults.no_name_server, {}),
     "packet-loss": Row(faults.loss, {}),
     "slow-reader": Row(faults.slow_reader, {}),
     "clock-hub-ahead": _clock("hub", HOUR),

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +126,14 @@ class Actor:
 class Process(Actor):
     """A user's process."""
 
-    def __init__(self, folder: Path, env: dict[str, str], name: str, *options: str, **given: Any) -> None:
+    def __init__(
+        self, folder: Path, env: dict[str, str], name: str, *options: str, through: Sequence[str] = (), **given: Any
+    ) -> None:
         self.log = folder / f"{name}.log"
         self.name = name
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("actor.py")), *options], env=env, cwd=folder, stderr=log,
+                [*through, sys.executable, str(Path(__file__).with_name("actor.py")), *options], env=env, cwd=folder, stderr=log,
                 start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **given,
             )  # fmt: skip
         self.pid = self._process.pid

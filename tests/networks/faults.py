@@ -246,6 +246,29 @@ def cut_workers(farm: Farm, *, away: float = AWAY) -> Seen:
     return Seen({"PeerLost": lost - fault, "the next call ends": ended - begin, "healed": works - healed}, broken)
 
 
+def no_name_server(farm: Farm, *, limit: float = 2.0) -> Seen:
+    """The name of a peer is asked of nobody who answers; others are called meanwhile."""
+    there = farm.net.actor(farm.spare, CALLS + TELLS, HUBNET_PORT="0", HUBNET_GROUP="lost")
+    there.run(f"hubnet.pass_through(1, peer={farm.ids['victim']!r})")
+    farm.spare.has_a_way_out_to_nobody()
+    there.run(f"""
+        import threading
+        said = []
+        def asks():
+            said.append(outcome(lambda: hubnet.pass_through(1, peer=("render-07.example", 3010), timeout={limit})))
+        threading.Thread(target=asks, daemon=True).start()
+    """)
+    known = f"outcome(lambda: hubnet.pass_through(1, peer={farm.ids['victim']!r}, timeout=4))"
+    others = [there.ask(known)[0] for _ in range(20)]
+    said, begin, ended = eventually(lambda: there.ask("said"), timeout=60)[0]
+    there.close()
+    broken = {
+        "the call ends": "" if said in [("PeerUnreachable", "NO"), ("CallTimeout", "NO")] else repr(said),
+        "others are called": _differs(others, [1] * 20),
+    }
+    return Seen({"the call ends": ended - begin}, broken)
+
+
 # -- what is no fault ------------------------------------------------------------------------------------------------
 
 

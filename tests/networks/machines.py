@@ -8,7 +8,6 @@ is loaded before all others moves those of single processes.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +31,6 @@ ROOT = Path(__file__).parents[2]
 NETWORK = "10.213.7"
 PORT = 3010
 BROKER = 6379
-_CLONE_NEWNET = 0x40000000
 _CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -116,17 +114,10 @@ class Machine:
     def __repr__(self) -> str:
         return f"<machine {self.name}, {self.address}>"
 
-    def enter(self) -> Callable[[], None]:
-        """What a child process does before it becomes another program: go there."""
-        place, libc = f"/var/run/netns/{self._space}", ctypes.CDLL(None, use_errno=True)
-
-        def go() -> None:
-            file = os.open(place, os.O_RDONLY)
-            if libc.setns(file, _CLONE_NEWNET):
-                os._exit(96)
-            os.close(file)
-
-        return go
+    @property
+    def enter(self) -> list[str]:
+        """A command's first words: it runs there."""
+        return ["nsenter", f"--net=/var/run/netns/{self._space}"]
 
     def unplug(self) -> None:
         """Pull the cable out, at the switch: it has vanished, for all others."""
@@ -144,6 +135,10 @@ class Machine:
         """Drop this share of whatever comes in, at random."""
         self._rule("-A", "INPUT", "-m", "statistic", "--mode", "random", "--probability", str(share), "-j", "DROP")
 
+    def has_a_way_out_to_nobody(self) -> None:
+        """Whatever is not of this net goes to an address that does not answer: name servers as well."""
+        _run("ip", "-n", self._space, "route", "replace", "default", "via", f"{NETWORK}.250")
+
     def hears_all(self) -> None:
         """Drop nothing any more."""
         self._rule("-F", "INPUT")
@@ -154,7 +149,7 @@ class Machine:
             file.write(struct.pack("l", ahead))
 
     def _rule(self, *words: str) -> None:
-        _run("ip", "netns", "exec", self._space, "iptables", *words)
+        _run(*self.enter, "iptables", *words)
 
     def remove(self) -> None:
         """Delete it; nothing may run there any more."""
@@ -169,26 +164,33 @@ class Machines:
         self._quiet = quiet
         if os.geteuid():
             cannot("network namespaces need root")
-        if not shutil.which("ip") or not shutil.which("iptables"):
-            cannot("no ip, or no iptables")
+        if missing := [tool for tool in ("ip", "nsenter", "iptables") if not shutil.which(tool)]:
+            cannot(f"not here: {', '.join(missing)}")
         self.folder = folder
         self._switch = f"hn{os.getpid()}{folder.name[-6:]}"
         self._machines: list[Machine] = []
         self.actors: list[Process] = []
-        try:
-            _run("ip", "netns", "add", self._switch)
-        except OSError as error:
-            cannot(f"no network namespaces here: {error}")
-        _run("ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge")
-        _run("ip", "-n", self._switch, "link", "set", "bridge", "up")
         self._preload = str(self._clock()) if clocks else ""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HUBNET_")}
         self.env = {
             **kept, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "HUBNET_PORT": str(PORT),
             "HUBNET_SECRET": new_token(os.urandom(32)),
         }  # fmt: skip
-        self.store = self.machine("redis")
-        self._server = self._redis()
+        try:
+            self._switch_on()
+            self.store = self.machine("redis")
+            self._server = self._redis()
+        except BaseException:
+            self.close()
+            raise
+
+    def _switch_on(self) -> None:
+        try:
+            _run("ip", "netns", "add", self._switch)
+            _run("ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge")
+            _run("ip", "-n", self._switch, "link", "set", "bridge", "up")
+        except OSError as error:
+            cannot(f"no network namespaces here: {error}")
 
     def machine(self, name: str) -> Machine:
         """One more."""
@@ -199,7 +201,7 @@ class Machines:
     def actor(self, machine: Machine, code: str = "", *, user: str = "worker", **env: str) -> Process:
         """A process there, with ``import hubnet`` done and this code run."""
         settings = {**self.env, "HUBNET_REDIS_URL": self.url(user), **env, **self._with_clock(machine)}
-        made = Process(self.folder, settings, f"{len(self.actors)}-{machine.name}", preexec_fn=machine.enter())
+        made = Process(self.folder, settings, f"{len(self.actors)}-{machine.name}", through=machine.enter)
         self.actors.append(made)
         made.run("import hubnet\n" + textwrap.dedent(code))
         return made
@@ -222,8 +224,8 @@ class Machines:
     def admin(self, *words: str) -> Any:
         """What Redis answers to admin, asked from its own machine."""
         code = f"import redis, json\nprint(json.dumps(redis.Redis.from_url({self.url('admin')!r}).execute_command(*{words!r})))"
-        argv, there = [sys.executable, "-c", code], self.store.enter()
-        said = subprocess.run(argv, check=True, capture_output=True, text=True, preexec_fn=there)
+        argv = [*self.store.enter, sys.executable, "-c", code]
+        said = subprocess.run(argv, check=True, capture_output=True, text=True)
         return json.loads(said.stdout)
 
     def close(self) -> None:
@@ -249,8 +251,8 @@ class Machines:
         env = {**os.environ, **self._with_clock(self.store)}
         with (self.folder / "server.log").open("wb") as log:
             server = subprocess.Popen(
-                [server_binary(), str(self.folder / "server.conf")],
-                stdout=log, stderr=log, env=env, preexec_fn=self.store.enter(),  # noqa: PLW1509 - two system calls
+                [*self.store.enter, server_binary(), str(self.folder / "server.conf")],
+                stdout=log, stderr=log, env=env,
             )  # fmt: skip
         eventually(lambda: b"Ready to accept" in (self.folder / "server.log").read_bytes())
         return server

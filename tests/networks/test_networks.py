@@ -45,6 +45,10 @@ def test_workers_cut_off_from_each_other_stay_listed_are_told_and_call_again_whe
     held(faults.cut_workers(farm, away=0))
 
 
+def test_a_name_that_no_server_tells_keeps_a_call_no_longer_than_its_limit_and_others_not_at_all(farm: Farm) -> None:
+    held(faults.no_name_server(farm))
+
+
 def test_nobody_is_declared_gone_for_lost_packets(farm: Farm) -> None:
     held(faults.loss(farm, seconds=4))
 
