@@ -188,13 +188,13 @@ def test_what_a_container_with_a_hubs_user_writes_leads_nobody_to_it_and_the_reg
         """)
         eventually(lambda: attacker.ask("writer.rounds") > 5)
         told = []
-        for at in range(4):
+        for at in range(2):
             settings = {"HUBNET_IS_HUB": "0", "HUBNET_PORT": "0", "HUBNET_TIMEOUT": "3", "HUBNET_GROUP": "new"}
-            if at % 2:
+            if at:
                 settings["HUBNET_HUBS"] = (
                     "hub-1:3010,hub-2:3010"  # else it reads where they are, in what is written over
                 )
-            with inside(cluster, "hub-1" if at < 2 else "hub-2", **settings) as newcomer:
+            with inside(cluster, f"hub-{at + 1}", **settings) as newcomer:
                 newcomer.run(NEWCOMER)
                 for victim, hostname in victims.items():
                     try:
@@ -304,9 +304,8 @@ def test_who_sniffs_hears_a_marked_argument_only_where_the_wire_is_open_and_the_
     assert leaked(all_of_it, secret_of(cluster)) == []
 
 
-@pytest.mark.parametrize("wire", ["open-mac", "sealed"])
 def test_recorded_calls_random_bytes_and_half_open_links_get_no_word_run_nothing_and_are_counted(
-    cluster: Cluster, workers: list[str], attacker: Inside, wire: str
+    cluster: Cluster, workers: list[str], attacker: Inside
 ) -> None:
     victim, peer_id, address = workers[0], peer_of(cluster, workers[0]), cluster.address(workers[0], "east")
     caller_at = cluster.containers("worker-east")[1]
@@ -315,7 +314,8 @@ def test_recorded_calls_random_bytes_and_half_open_links_get_no_word_run_nothing
         ear = all_of_them.enter_context(inside(cluster, workers[1], **asking))
         live(ear.run(LISTENS))
         sniffer = all_of_them.enter_context(sniffing(cluster, victim))
-        caller = all_of_them.enter_context(inside(cluster, caller_at, HUBNET_WIRE=wire, **asking))
+        # the weaker of the suites: what was recorded can be read, and is worth no more for that
+        caller = all_of_them.enter_context(inside(cluster, caller_at, HUBNET_WIRE="open-mac", **asking))
         caller.run("import hubnet\nfinish = hubnet.connect('finish')(lambda frame: None)")
         assert caller.ask(f"[finish(frame, peer={peer_id!r}) for frame in range(3)]") == [0, 1, 2]
         eventually(lambda: ear.ask("heard") == [0, 1, 2])

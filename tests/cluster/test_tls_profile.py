@@ -205,18 +205,23 @@ def test_inside_tls_a_workers_user_has_a_workers_rights(net: Cluster, inside_wor
     admin(net, "acl", "log", "reset")
 
 
-def test_peers_whose_redis_shows_a_certificate_of_another_ca_do_not_log_in(net: Cluster) -> None:
+def test_a_peer_does_not_log_in_to_a_redis_of_another_ca(net: Cluster) -> None:
     """The dialler verifies, too: with the CA of others it takes ours for a stranger."""
-    url = net.exec("tls-worker", "sh", "-c", "echo $HUBNET_REDIS_URL").replace(
-        "/tls/net/ca.crt", f"{ANOTHER_CA}/ca.crt"
-    )
-    done = subprocess.run(
-        ["docker", "exec", "-e", f"HUBNET_REDIS_URL={url}", net.container("tls-worker"), "hubnet", "peers", "--timeout", "20"],
-        check=False, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert net.password("worker") not in done.stdout + done.stderr
-    assert "verify failed" in done.stderr, done.stderr
+    with inside(net, "tls-worker") as made:
+        made.run("""
+            import os
+            from hubnet.broker import Broker
+            from hubnet.environment import Settings
+            def ping(ca):
+                url = os.environ["HUBNET_REDIS_URL"]
+                assert "/tls/net/ca.crt" in url
+                return Broker(Settings(redis_url=url.replace("/tls/net/ca.crt", ca))).ask(b"PING")
+        """)
+        assert made.ask("ping('/tls/net/ca.crt')") == b"PONG"
+        with pytest.raises(Raised, match="verify failed") as caught:
+            made.ask(f"ping('{ANOTHER_CA}/ca.crt')", timeout=60)
+        assert caught.value.kind == "BrokerUnavailable"
+        assert net.password("worker") not in caught.value.trace + made.said
 
 
 # -- who listens -----------------------------------------------------------------------------------------------------
