@@ -65,7 +65,9 @@ class Verdict(Enum):
 
 LOOKS = 4
 _DOUBT_LEASES = 2
-LOOK_APART = 0.5
+LOOK_APART = 0.35
+"""Seconds for each look. A link with words under way is given up by the kernel after up to 3.4 s, and all looks must be over 5 s
+after the machine vanished. Only kernels have to answer so soon: a process that is slow to shake hands is silent, not away."""
 
 
 def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhere: bool, cut_off: bool) -> Verdict:

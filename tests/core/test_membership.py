@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hubnet.core.identity import generate_id
 from hubnet.core.membership import (
+    LOOK_APART,
     LOOKS,
     HubEntry,
     Seen,
@@ -145,3 +146,8 @@ def test_a_hub_that_lost_half_of_its_links_within_a_second_is_cut_off_itself(end
 def test_a_hub_doubts_itself_before_it_doubts_half_of_the_net(silent, records, expected):
     assert too_many_silent([LEASE] * silent, records, LEASE) is expected
     assert not too_many_silent([2 * LEASE] * silent, records, LEASE)  # by then it knows
+
+
+def test_all_looks_are_over_five_seconds_after_a_machine_vanished() -> None:
+    """The kernel gives up its link 3.4 s after that at the latest, where words were under way (measured)."""
+    assert 3.4 + LOOKS * LOOK_APART < 4.9
