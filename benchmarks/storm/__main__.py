@@ -1,0 +1,180 @@
+"""The command line: run one row and write its samples down, or print the table."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.storm import brokers, calls, events, hubs, peers, samples
+from benchmarks.storm.samples import Promise, Sample
+
+
+class Row(NamedTuple):
+    """One row of the page: what happens, what is promised of it, how it is made to happen, and how often."""
+
+    happens: str
+    promises: tuple[Promise, ...]
+    run: Callable[[Path, int], Iterator[Sample]]
+    trials: int = 100
+
+
+ROWS: dict[str, Row] = {
+    "peer-killed": Row(
+        "a peer crashes (SIGKILL)",
+        (
+            Promise("running calls lost", "running calls on it get PeerLost ≤ 50 ms", 0.05),
+            Promise("out of the register", "out of the register ≤ 0.7 s", 0.7),
+            Promise("told once", "`left` is told once"),
+        ),
+        peers.killed,
+    ),
+    "peer-stopped": Row(
+        "a peer is stopped (SIGSTOP), then goes on",
+        (Promise("suspect after lease end", "suspect at lease end; picked by nobody; its running calls end normally"),),
+        peers.stopped,
+        20,
+    ),
+    "peer-held": Row(
+        "C code holds the interpreter for 60 s (`ctypes.PyDLL(None).sleep(60)`)",
+        (Promise("suspect after lease end", "suspect at lease end; picked by nobody; its running calls end normally"),),
+        peers.held,
+        20,
+    ),
+    "peer-stopped-for-good": Row(
+        "a peer is stopped for good (a lease of 2 s, HUBNET_SUSPECT of 3 s)",
+        (Promise("gone after lease end", "gone only after HUBNET_SUSPECT"),),
+        peers.stopped_for_good,
+        20,
+    ),
+    "peer-busy": Row(
+        "pure-Python work for 60 s", (Promise("nobody gone", "nobody suspect or gone"),), peers.busy, 20
+    ),
+    "oversubscribed": Row(
+        "four busy processes for each core beside the net, 20 s", (Promise("nobody gone", "nobody suspect or gone"),), peers.oversubscribed, 20
+    ),
+    "peer-restarted": Row(
+        "a peer is killed and restarts on the same address",
+        (Promise("first answer of the new one", "told apart; nothing runs twice; the new record stands"),),
+        peers.restarted,
+    ),
+    "peer-terminated": Row(
+        "SIGTERM in the middle of calls",
+        (
+            Promise("draining announced", "draining announced; running calls end; new ones go elsewhere"),
+            Promise("gone after its last call", "then it leaves"),
+            Promise("others unaffected", "others unaffected"),
+        ),
+        peers.terminated,
+    ),
+    "hub-killed": Row(
+        "the hub of 100 peers is killed, another one is there",
+        (
+            Promise("all peers have moved", "all re-homed ≤ 1 s; no call fails; nobody leaves any listing", 1.0),
+            Promise("calls and listings unharmed", "no call failed, no listing was short"),
+        ),
+        hubs.killed,
+    ),
+    "hub-stopped": Row(
+        "one of two hubs is stopped for 20 s", (Promise("nobody gone", "nobody gone"),), hubs.stopped, 20
+    ),
+    "only-hub-stopped": Row(
+        "the only hub is stopped for 20 s", (Promise("nobody gone", "nobody gone"),), partial(hubs.stopped, hubs=1), 20
+    ),
+    "all-hubs-die": Row(
+        "all hubs die, one returns (50 peers)",
+        (
+            Promise("NoHub for who asks (limit 1 s)", "NoHub within the asker's limit"),
+            Promise("all registered once one listens", "all registered ≤ 3 s after; no call between known peers fails", 3.0),
+            Promise("all registered once one is started", "the same, from the start of the hub's Python"),
+        ),
+        hubs.all_die,
+    ),
+    **{
+        name: Row(
+            happens,
+            (
+                Promise("register whole", "register whole ≤ 3 s", 3.0),
+                Promise("events heard again", "events are heard again"),
+                Promise("all accounted for", "calls unaffected; events heard or counted, none twice; each connection as before"),
+            ),
+            run,
+            trials,
+        )
+        for name, happens, run, trials in (
+            ("redis-restarted", "Redis restarts, data kept (20 peers)", brokers.restarted, 100),
+            ("redis-lost", "Redis restarts, data lost (20 peers)", brokers.lost, 100),
+            ("redis-killed-thrice", "Redis is killed 3 times in 5 s (20 peers)", brokers.killed_thrice, 100),
+            ("redis-frozen", "Redis is frozen for 30 s (20 peers)", brokers.frozen, 20),
+            ("redis-away", "Redis is away for 15 s, data lost (20 peers)", brokers.away, 20),
+            ("redis-away-long", "Redis is away for 10 minutes, data lost (20 peers)", partial(brokers.away, seconds=600), 1),
+        )
+    },
+    "burst": Row(
+        "100 000 events of ≤ 300 bytes in a burst, 2 subscribers",
+        (Promise("all heard by both", "none lost"),),
+        events.burst,
+    ),
+    "slow-subscriber": Row(
+        "300 000 events while one subscriber is slow and one is stopped",
+        (
+            Promise("a quick one has heard all", "others unaffected; memory bounded; every loss counted"),
+            Promise("longest trigger of an event", "the publisher waits for nobody"),
+        ),
+        events.slow,
+        20,
+    ),
+    "chains": Row(
+        "32 chains of calls A→B→A…, 12 deep, cap 4", (Promise("all chains answered", "all answered"),), calls.chains
+    ),
+    "threads": Row(
+        "200 threads of one process call one peer at once", (Promise("all answered", "each its own answer"),), calls.threads
+    ),
+}  # fmt: skip
+
+
+def measure(name: str, trials: int, *, dry: bool = False) -> bool:
+    """Run a row, write its samples down and print them; whether all that is promised held."""
+    good = True
+    with tempfile.TemporaryDirectory(prefix="storm-") as folder:
+        made = ROWS[name].run(Path(folder), trials)
+        for sample in made if dry else samples.append(name, made):
+            took = "" if sample.seconds is None else f"{sample.seconds * 1e3:9.1f} ms"
+            print(f"{name} {sample.trial:3} {sample.what:40} {took} {sample.broken}", flush=True)
+            good = good and not sample.broken
+    return good
+
+
+def table() -> Iterator[str]:
+    """The table of all rows, as Markdown."""
+    yield "| what happens | what is promised | p50 | p99 / max | trials | load | met | `python -m benchmarks.storm` … |"
+    yield "|---|---|--:|--:|--:|--:|---|---|"
+    for name, row in ROWS.items():
+        found = samples.measured(name)
+        for number, promise in enumerate(row.promises):
+            first = row.happens if number == 0 else ""
+            command = f"`{name}`" if number == 0 else ""
+            yield "| " + " | ".join([first, *samples.cells(promise, found.get(promise.what, [])), command]) + " |"
+
+
+def main() -> int:
+    """Run what was asked for; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.storm", description="How hubnet heals, measured.")
+    parser.add_argument("row", nargs="?", choices=ROWS, metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--trials", type=int, help="how many; as many as the table wants by default")
+    parser.add_argument("--table", action="store_true", help="print the table of what was measured so far")
+    parser.add_argument("--dry", action="store_true", help="write no samples down")
+    options = parser.parse_args()
+    if options.table:
+        print("\n".join(table()))
+        return 0
+    if not options.row:
+        parser.error("which row?")
+    return 0 if measure(options.row, options.trials or ROWS[options.row].trials, dry=options.dry) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
