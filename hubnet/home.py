@@ -22,7 +22,6 @@ from hubnet.hub import LEAVE, REGISTER, RENEW, Hub
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 
-_BACKOFF = 1.0
 _ANSWER_LIMIT = 5.0
 _LET = 0.05
 _log = logging.getLogger("hubnet")
@@ -96,9 +95,11 @@ class Home:
             self._wake.close()
 
     def _run(self) -> None:
+        failures = 0
         while not self._stopping:
             try:
                 self._link = link = self._settle()
+                failures = 0
                 try:
                     if self._stay(link):
                         continue
@@ -112,7 +113,8 @@ class Home:
                 _log.exception("staying registered failed")
             if not self._stopping:
                 self._counters.add("home.retries")
-                self._pause(_BACKOFF * machine.jitter(0.1, 1.0))
+                failures += 1
+                self._pause(machine.jitter(*membership.before_retry(failures)))
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next try; only leaving cuts it short."""

@@ -54,7 +54,7 @@ ROWS: dict[str, Row] = {
         "pure-Python work for 60 s", (Promise("nobody gone", "nobody suspect or gone"),), peers.busy, 20
     ),
     "oversubscribed": Row(
-        "four busy processes for each core beside the net, 20 s", (Promise("nobody gone", "nobody suspect or gone"),), peers.oversubscribed, 20
+        "four busy processes for each core, 20 s", (Promise("nobody gone", "nobody suspect or gone"),), peers.oversubscribed, 20
     ),
     "peer-restarted": Row(
         "a peer is killed and restarts on the same address",

@@ -15,6 +15,7 @@ from hubnet.core.membership import (
     HubEntry,
     Seen,
     Verdict,
+    before_retry,
     choose_hubs,
     judge_ended_link,
     judge_expired,
@@ -151,3 +152,10 @@ def test_a_hub_doubts_itself_before_it_doubts_half_of_the_net(silent, records, e
 def test_all_looks_are_over_five_seconds_after_a_machine_vanished() -> None:
     """The kernel gives up its link 3.4 s after that at the latest, where words were under way (measured)."""
     assert 3.4 + LOOKS * LOOK_APART < 4.9
+
+
+def test_who_lost_its_hub_looks_for_the_next_one_soon_and_then_once_a_second_at_most() -> None:
+    soon, later = before_retry(1), [before_retry(failures) for failures in (2, 3, 1000)]
+    assert soon[1] <= 0.3  # a hundred peers of a hub that died are to be with another one within a second
+    assert soon[1] - soon[0] >= 0.3  # and not all at the same moment
+    assert all(0.1 <= least < most <= 1.0 for least, most in later)
