@@ -79,6 +79,7 @@ class Directory:
         self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._entries: list[HubEntry] = []
         self._endpoints: dict[bytes, Endpoint] = {}
+        self._asking: dict[bytes, threading.RLock] = {}
         self._listings: dict[Query, _Kept] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -257,6 +258,20 @@ class Directory:
         known = self._endpoints.get(peer_id)
         if known and not fresh:
             return known
+        asking = self._asking.setdefault(peer_id, threading.RLock())
+        if not asking.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise NoHub("no hub answered in time")
+        try:  # of many threads that want the same peer one asks: each would open a link to the hub
+            told = self._endpoints.get(peer_id)
+            if told is None or told is known:
+                told = self._resolved(peer_id, deadline)
+            return told
+        finally:
+            self._asking.pop(peer_id, None)
+            asking.release()
+
+    def _resolved(self, peer_id: bytes, deadline: float) -> Endpoint:
+        """Where a peer is, as a hub says now."""
         record = self.ask(RESOLVE, (peer_id,), deadline)
         if record is None:
             self._endpoints.pop(peer_id, None)
