@@ -83,11 +83,14 @@ class EmbeddedServer:
         _owned.add(self)
         reason = f"{binary} did not run"
         for _ in range(5):  # another process may take the port between the probe and the bind
-            self._folder = tempfile.mkdtemp(prefix="server-", dir=runtime.directory())
-            if self._start(binary):
-                return
-            log = Path(self._folder, "server.log")
-            reason = "".join(log.read_text().strip().splitlines()[-1:]) if log.exists() else reason
+            try:
+                self._folder = tempfile.mkdtemp(prefix="server-", dir=runtime.directory())
+                if self._start(binary):
+                    return
+                log = Path(self._folder, "server.log")
+                reason = "".join(log.read_text().strip().splitlines()[-1:]) if log.exists() else reason
+            except OSError as error:  # the disk is full, or no more processes are to be had
+                reason = str(error)
             self._end()
         _owned.discard(self)
         raise BrokerUnavailable(f"the embedded server did not start: {reason}")
@@ -256,11 +259,13 @@ class Broker:
         self._lock = self._lock or runtime.Lock("broker.lock")
         if not self._lock.take():
             raise BrokerUnavailable("another hub is starting the embedded server")
-        if self._server and self._server.runs:
+        if self._server and self._server.runs and not answers(self._server.url):
             raise BrokerUnavailable("the embedded server does not answer just now")
-        if self._server:
+        if self._server and not self._server.runs:
             self._server.close()
-        self._server = EmbeddedServer(find_server(self._settings.redis_server))
+            self._server = None
+        if self._server is None:  # else its address could not be written, or somebody cleared it away
+            self._server = EmbeddedServer(find_server(self._settings.redis_server))
         runtime.write(_ADDRESS, {"url": self._server.url, "pid": os.getpid()})
         return self._server.url
 

@@ -25,7 +25,17 @@ _DOCKER_SECRETS = Path("/run/secrets")
 
 
 def _path() -> Path:
-    return Path(tempfile.gettempdir()) / f"hubnet-{os.getuid()}"
+    try:
+        return Path(tempfile.gettempdir()) / f"hubnet-{os.getuid()}"
+    except OSError as error:
+        raise _unusable("any folder for temporary files", error) from error
+
+
+def _unusable(what: object, error: OSError) -> ConfigError:
+    """A folder that is not there, or that takes nothing more."""
+    return ConfigError(
+        f"cannot use {what} ({error.strerror}): give HUBNET_REDIS_URL and HUBNET_SECRET, or set TMPDIR to a folder of yours"
+    )
 
 
 def directory() -> Path:
@@ -39,9 +49,7 @@ def directory() -> Path:
         path.mkdir(mode=0o700, exist_ok=True)
         seen = path.lstat()
     except OSError as error:
-        raise ConfigError(
-            f"cannot use {path} ({error.strerror}): give HUBNET_REDIS_URL and HUBNET_SECRET, or set TMPDIR to a folder of yours"
-        ) from error
+        raise _unusable(path, error) from error
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
         raise ConfigError(
             f"{path} is not a private directory of this user (owner, link or mode): remove it, or set TMPDIR"
@@ -69,12 +77,22 @@ def read(name: str) -> dict[str, Any] | None:
 
 
 def write(name: str, said: dict[str, Any]) -> None:
-    """Put a file of the private directory in place at once, never half written."""
+    """Put a file of the private directory in place at once, never half written.
+
+    Raises:
+        ConfigError: the disk is full, or the directory cannot be used.
+    """
     folder = directory()
-    descriptor, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}-")  # mode 0600
-    with os.fdopen(descriptor, "w") as file:
-        json.dump({**said, "boot": machine.boot_id()}, file)
-    Path(draft).replace(folder / name)
+    draft = ""
+    try:
+        descriptor, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}-")  # mode 0600
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({**said, "boot": machine.boot_id()}, file)
+        Path(draft).replace(folder / name)
+    except OSError as error:
+        if draft:
+            Path(draft).unlink(missing_ok=True)
+        raise _unusable(folder, error) from error
 
 
 def replace_text(file: Path, text: str) -> None:
@@ -96,7 +114,11 @@ class Lock:
     """A lock file of the private directory, held until closed or until this process dies, children or not."""
 
     def __init__(self, name: str) -> None:
-        self._descriptor = os.open(directory() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        path = directory() / name
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(path, error) from error
         self.held = False
 
     def take(self, *, wait: bool = False) -> bool:

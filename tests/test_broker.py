@@ -264,6 +264,17 @@ def test_the_first_hub_runs_it_and_others_find_it(place):
     assert not servers_below(place)
 
 
+def test_an_address_that_somebody_cleared_away_is_written_again_and_no_second_server_started(place):
+    hub = broker()
+    try:
+        url = hub.url()
+        (place / "broker.json").unlink()
+        assert hub.url() == broker(hub=False).url() == url
+        assert len(servers_below(place)) == 1
+    finally:
+        hub.close()
+
+
 def test_a_worker_without_a_hub_is_told_what_to_start(place):
     with pytest.raises(BrokerUnavailable, match="hubnet hub"):
         Broker(Settings()).url()
