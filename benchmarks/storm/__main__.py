@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.storm import brokers, calls, events, hubs, peers, samples
-from benchmarks.storm.samples import Promise, Sample
+from benchmarks.storm.samples import Promise, Trials
 
 
 class Row(NamedTuple):
@@ -18,7 +21,7 @@ class Row(NamedTuple):
 
     happens: str
     promises: tuple[Promise, ...]
-    run: Callable[[Path, int], Iterator[Sample]]
+    run: Callable[[Path, int], Trials]
     trials: int = 100
 
 
@@ -139,8 +142,8 @@ ROWS: dict[str, Row] = {
 def measure(name: str, trials: int, *, dry: bool = False) -> bool:
     """Run a row, write its samples down and print them; whether all that is promised held."""
     good = True
-    with tempfile.TemporaryDirectory(prefix="storm-") as folder:
-        made = ROWS[name].run(Path(folder), trials)
+    # closed, so that a signal leaves nothing running
+    with tempfile.TemporaryDirectory(prefix="storm-") as folder, closing(ROWS[name].run(Path(folder), trials)) as made:
         for sample in made if dry else samples.append(name, made):
             took = "" if sample.seconds is None else f"{sample.seconds * 1e3:9.1f} ms"
             print(f"{name} {sample.trial:3} {sample.what:40} {took} {sample.broken}", flush=True)
@@ -173,6 +176,7 @@ def main() -> int:
         return 0
     if not options.row:
         parser.error("which row?")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return 0 if measure(options.row, options.trials or ROWS[options.row].trials, dry=options.dry) else 1
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.storm.hubs import new_hub
 from benchmarks.storm.nets import NAMES, STEADY, StormNet, all_of, since
-from benchmarks.storm.samples import Sample
+from benchmarks.storm.samples import Sample, Trials
 from tests.api.conftest import Process
 from tests.waiting import eventually
 
@@ -133,7 +133,7 @@ class Shore:
             (not bad, f"calls: {bad[:3]}"), (not left, f"{len(left)} were told to have left"),
         ),) if said])  # fmt: skip
 
-    def trial(self, number: int, harm: Callable[[], int]) -> Iterator[Sample]:
+    def trial(self, number: int, harm: Callable[[], int]) -> Trials:
         """One harm, which tells when Redis was back; then how long until the register is whole and events are heard."""
         back = harm()
         whole = self.net.when(self.whole, 60, 0.002)
@@ -165,7 +165,7 @@ class Shore:
         return self.net.redis.signal(signal.SIGCONT)
 
 
-def _row(folder: Path, trials: int, harm: Callable[[Shore], int], size: int = 20) -> Iterator[Sample]:
+def _row(folder: Path, trials: int, harm: Callable[[Shore], int], size: int = 20) -> Trials:
     shore = Shore(folder, size)
     try:
         for number in range(trials):
@@ -174,32 +174,32 @@ def _row(folder: Path, trials: int, harm: Callable[[Shore], int], size: int = 20
         shore.net.close()
 
 
-def restarted(folder: Path, trials: int) -> Iterator[Sample]:
+def restarted(folder: Path, trials: int) -> Trials:
     """Redis restarts with its data."""
     return _row(folder, trials, lambda shore: shore.restart(kept=True))
 
 
-def lost(folder: Path, trials: int) -> Iterator[Sample]:
+def lost(folder: Path, trials: int) -> Trials:
     """Redis restarts and knows nothing any more."""
     return _row(folder, trials, Shore.restart)
 
 
-def killed_thrice(folder: Path, trials: int) -> Iterator[Sample]:
+def killed_thrice(folder: Path, trials: int) -> Trials:
     """Redis is killed three times within five seconds."""
     return _row(folder, trials, Shore.kill_thrice)
 
 
-def frozen(folder: Path, trials: int, *, seconds: float = 30.0) -> Iterator[Sample]:
+def frozen(folder: Path, trials: int, *, seconds: float = 30.0) -> Trials:
     """Redis is frozen."""
     return _row(folder, trials, lambda shore: shore.freeze(seconds))
 
 
-def away(folder: Path, trials: int, *, seconds: float = 15.0) -> Iterator[Sample]:
+def away(folder: Path, trials: int, *, seconds: float = 15.0) -> Trials:
     """Redis is away for longer than a lease, and has lost its data."""
     return _row(folder, trials, lambda shore: shore.restart(seconds))
 
 
-def everything(folder: Path, *, size: int) -> Iterator[Sample]:
+def everything(folder: Path, *, size: int) -> Trials:
     """One trial of each, all shortened, on one net."""
     shore = Shore(folder, size)
     try:

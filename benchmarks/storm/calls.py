@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.storm.hubs import new_hub
 from benchmarks.storm.nets import StormNet, all_of, since
-from benchmarks.storm.samples import Sample
+from benchmarks.storm.samples import Sample, Trials
 
 CHAIN = """
 @hubnet.connect("step")
@@ -37,7 +36,7 @@ def at_once(peer, many):
 """
 
 
-def chains(folder: Path, trials: int, *, many: int = 32, long: int = 12) -> Iterator[Sample]:
+def chains(folder: Path, trials: int, *, many: int = 32, long: int = 12) -> Trials:
     """Chains of calls A → B → A … on peers that run four calls at once, at each depth: all are answered."""
     net = StormNet(folder, HUBNET_THREAD_LIMIT="4")
     try:
@@ -55,7 +54,7 @@ def chains(folder: Path, trials: int, *, many: int = 32, long: int = 12) -> Iter
         net.close()
 
 
-def threads(folder: Path, trials: int, *, many: int = 200) -> Iterator[Sample]:
+def threads(folder: Path, trials: int, *, many: int = 200) -> Trials:
     """Two hundred threads of one process call one peer at once: each gets its own answer."""
     net = StormNet(folder)
     try:

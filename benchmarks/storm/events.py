@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.storm.hubs import new_hub
 from benchmarks.storm.nets import StormNet, all_of, harm, since
-from benchmarks.storm.samples import Sample
+from benchmarks.storm.samples import Sample, Trials
 from tests.api.conftest import Process
 from tests.waiting import eventually
 
@@ -50,7 +49,7 @@ def _hearers(net: StormNet, many: int) -> list[Process]:
     return made
 
 
-def burst(folder: Path, trials: int, *, count: int = 100_000) -> Iterator[Sample]:
+def burst(folder: Path, trials: int, *, count: int = 100_000) -> Trials:
     """Events of at most 300 bytes in a burst, with default bounds: those who keep up hear every one."""
     net = StormNet(folder)
     try:
@@ -78,7 +77,7 @@ def burst(folder: Path, trials: int, *, count: int = 100_000) -> Iterator[Sample
         net.close()
 
 
-def slow(folder: Path, trials: int, *, count: int = 300_000) -> Iterator[Sample]:
+def slow(folder: Path, trials: int, *, count: int = 300_000) -> Trials:
     """One subscriber is slow and one stands still: the others hear all, memory is bounded, and each loss is counted."""
     net = StormNet(folder)
     try:

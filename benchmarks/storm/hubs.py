@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.storm.nets import PEER, STEADY, StormNet, all_of, harm, since
-from benchmarks.storm.samples import Sample
+from benchmarks.storm.samples import Sample, Trials
 from tests.api.conftest import Process
 from tests.waiting import eventually
 
@@ -45,7 +44,7 @@ def _homes(records: dict[bytes, dict[str, Any]]) -> set[bytes]:
     return {str(record["home"]).encode() for record in records.values()}
 
 
-def killed(folder: Path, trials: int, *, size: int = 100) -> Iterator[Sample]:
+def killed(folder: Path, trials: int, *, size: int = 100) -> Trials:
     """The hub that looks after a hundred peers is killed: all are with the other one soon, and nobody left meanwhile."""
     net = StormNet(folder)
     try:
@@ -90,7 +89,7 @@ def killed(folder: Path, trials: int, *, size: int = 100) -> Iterator[Sample]:
 
 def stopped(
     folder: Path, trials: int, *, seconds: float = 20.0, lease: float = 10.0, hubs: int = 2, size: int = 10
-) -> Iterator[Sample]:
+) -> Trials:
     """A hub is stopped for longer than a lease: nobody is declared gone, neither by it nor by the other one."""
     net = StormNet(folder, HUBNET_LEASE=f"{lease:g}")
     try:
@@ -117,7 +116,7 @@ def stopped(
         net.close()
 
 
-def all_die(folder: Path, trials: int, *, size: int = 50, away: float = 2.0) -> Iterator[Sample]:
+def all_die(folder: Path, trials: int, *, size: int = 50, away: float = 2.0) -> Trials:
     """All hubs die and one returns: known peers go on calling, others wait and are told, and all are registered soon after."""
     net = StormNet(folder)
     try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.storm.nets import STEADY, StormNet, all_of, harm, since
-from benchmarks.storm.samples import Sample
+from benchmarks.storm.samples import Sample, Trials
 from tests.api.conftest import Process
 from tests.waiting import eventually, free_port
 
@@ -17,7 +16,7 @@ AT_A_TIME = 4
 OTHERS = 9
 
 
-def killed(folder: Path, trials: int) -> Iterator[Sample]:
+def killed(folder: Path, trials: int) -> Trials:
     """SIGKILL: running calls are lost at once, the record goes, and all are told so once."""
     net = StormNet(folder)
     try:
@@ -45,7 +44,7 @@ def killed(folder: Path, trials: int) -> Iterator[Sample]:
         net.close()
 
 
-def _told_once(listener: Process, kills: list[tuple[bytes, int]]) -> Iterator[Sample]:
+def _told_once(listener: Process, kills: list[tuple[bytes, int]]) -> Trials:
     """Each death is told, once: one `left` from each to the next of the same id."""
     wanted = len(kills)
     eventually(lambda: listener.ask("sum(what == 'left' for what, *_ in news)") >= wanted)
@@ -62,7 +61,7 @@ def _told_once(listener: Process, kills: list[tuple[bytes, int]]) -> Iterator[Sa
         )
 
 
-def stopped(folder: Path, trials: int, *, how: str = "stop", lease: float = 10.0, seconds: int = 0) -> Iterator[Sample]:
+def stopped(folder: Path, trials: int, *, how: str = "stop", lease: float = 10.0, seconds: int = 0) -> Trials:
     """SIGSTOP, or C code that holds the interpreter: suspect at lease end, and its running calls end normally later."""
     net = StormNet(folder, HUBNET_LEASE=f"{lease:g}")
     try:
@@ -126,12 +125,12 @@ threading.Thread(target=look).start()
 """
 
 
-def held(folder: Path, trials: int) -> Iterator[Sample]:
+def held(folder: Path, trials: int) -> Trials:
     """C code holds the interpreter for a minute."""
     return stopped(folder, trials, how="hold", seconds=60)
 
 
-def stopped_for_good(folder: Path, trials: int, *, lease: float = 2.0, suspect: float = 3.0) -> Iterator[Sample]:
+def stopped_for_good(folder: Path, trials: int, *, lease: float = 2.0, suspect: float = 3.0) -> Trials:
     """A peer that never goes on is gone after HUBNET_SUSPECT, and not before."""
     net = StormNet(folder, HUBNET_LEASE=f"{lease:g}", HUBNET_SUSPECT=f"{suspect:g}")
     try:
@@ -168,7 +167,7 @@ def stopped_for_good(folder: Path, trials: int, *, lease: float = 2.0, suspect: 
         net.close()
 
 
-def busy(folder: Path, trials: int, *, seconds: float = 60.0) -> Iterator[Sample]:
+def busy(folder: Path, trials: int, *, seconds: float = 60.0) -> Trials:
     """Pure-Python work in peers: nobody is declared gone, and all stay open."""
     net = StormNet(folder)
     try:
@@ -187,7 +186,7 @@ def busy(folder: Path, trials: int, *, seconds: float = 60.0) -> Iterator[Sample
 
 def _nobody_gone(
     net: StormNet, ids: list[bytes], listener: Process, caller: Process, trial: int, size: int, seconds: float
-) -> Iterator[Sample]:
+) -> Trials:
     """While it lasts, all stay in the register and none is suspect; the calls end with an answer."""
     end = time.monotonic() + seconds
     missing: set[bytes] = set()
@@ -207,7 +206,7 @@ def _nobody_gone(
         yield Sample(trial + n, "nobody gone", None, broken)
 
 
-def oversubscribed(folder: Path, trials: int, *, seconds: float = 20.0) -> Iterator[Sample]:
+def oversubscribed(folder: Path, trials: int, *, seconds: float = 20.0) -> Trials:
     """Four busy processes for each core beside the net: nobody is declared gone."""
     import os
 
@@ -229,7 +228,7 @@ def oversubscribed(folder: Path, trials: int, *, seconds: float = 20.0) -> Itera
         net.close()
 
 
-def restarted(folder: Path, trials: int) -> Iterator[Sample]:
+def restarted(folder: Path, trials: int) -> Trials:
     """A peer is killed and started at once on its address: the new one is called, and nothing runs twice."""
     net = StormNet(folder)
     try:
@@ -290,7 +289,7 @@ class Stream:
 """
 
 
-def terminated(folder: Path, trials: int) -> Iterator[Sample]:
+def terminated(folder: Path, trials: int) -> Trials:
     """SIGTERM in the middle of calls: they end, new ones go elsewhere, then it leaves."""
     net = StormNet(folder)
     try:

@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,10 @@ class Sample(NamedTuple):
     what: str
     seconds: float | None = None
     broken: str = ""
+
+
+Trials = Generator[Sample, None, None]
+"""What a row's trials show, as they come; closing it ends all that it started."""
 
 
 class Promise(NamedTuple):
