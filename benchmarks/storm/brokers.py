@@ -140,7 +140,6 @@ class Shore:
         heard = self.heard_by_all(back)
         yield Sample(number, "register whole", since(back, whole))
         yield Sample(number, "events heard again", since(back, heard))
-        yield Sample(number, "all accounted for", None, self.account())
 
     # -- what may happen to Redis ----------------------------------------------------------------------------------
 
@@ -170,6 +169,7 @@ def _row(folder: Path, trials: int, harm: Callable[[Shore], int], size: int = 20
     try:
         for number in range(trials):
             yield from shore.trial(number, lambda: harm(shore))
+            yield Sample(number, "all accounted for", None, shore.account())
     finally:
         shore.net.close()
 
@@ -206,6 +206,7 @@ def everything(folder: Path, *, size: int) -> Trials:
         yield from shore.trial(0, lambda: shore.restart(0.1, kept=True))
         yield from shore.trial(1, lambda: shore.restart(0.1))
         yield from shore.trial(2, lambda: shore.kill_thrice(1.0))
-        yield from shore.trial(3, lambda: shore.freeze(2.0))
+        yield from shore.trial(3, lambda: shore.freeze(1.5))
+        yield Sample(3, "all accounted for", None, shore.account())
     finally:
         shore.net.close()
