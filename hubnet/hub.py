@@ -338,16 +338,14 @@ class Hub:
                 for peer_id, one in self._watch.members.items()
                 if one.renewed >= since or (everyone and one.link)
             ]
-        if not ids and not own:
-            return
         record = self._own_record()
-        if own:
-            ids.append(self._own_id)
+        ids.append(self._own_id)  # each time: a Redis that has forgotten this hub has forgotten whatever else it knew
         missing = self._registry.renew(ids, (self._own_id, self._entry(record)) if own else None, ours=True)
+        if self._own_id in missing:  # it may have died and come back between two commands, which no connection tells
+            self._write_own()
+            if not everyone:
+                self._renew(since, own=False, everyone=True)
         for peer_id in missing:
-            if peer_id == self._own_id:
-                self._announced = True
-                continue
             with self._watch.lock:
                 member = self._watch.members.get(peer_id)
             if member:

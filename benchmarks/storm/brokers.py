@@ -76,7 +76,10 @@ class Shore:
         return {**counts, b"patterns": heard}
 
     def _connected(self) -> int:
-        return len(self.redis.client_list())
+        """How many connections hear or tell events; a hub's questions to the register may take turns on more of them."""
+        return sum(
+            1 for one in self.redis.client_list() if one["cmd"] in {"subscribe", "psubscribe", "ping", "publish"}
+        )
 
     def _at_rest(self) -> bool:
         """Everybody has a home, and no connection is new."""

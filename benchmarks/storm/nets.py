@@ -234,10 +234,17 @@ class StormNet(Net):
         return time.monotonic_ns()
 
     def late(self) -> set[bytes]:
-        """Those whose lease has ended, by Redis's own clock."""
-        now = self.redis.client.time()
-        milliseconds = now[0] * 1000 + now[1] // 1000
-        return set(self.redis.client.zrangebyscore(NAMES.leases, "-inf", milliseconds))
+        """Those whose lease has ended."""
+        return set(self.redis.client.zrangebyscore(NAMES.leases, "-inf", self._now()))
+
+    def lease(self, peer_id: bytes) -> float:
+        """Seconds that are left of its lease."""
+        return (self.redis.client.zscore(NAMES.leases, peer_id) - self._now()) / 1000
+
+    def _now(self) -> int:
+        """Milliseconds of Redis's own clock."""
+        seconds, microseconds = self.redis.client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     def close(self) -> None:
         """End all of it; Redis last."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.storm import brokers, events
+from benchmarks.storm.nets import StormNet
+from tests.waiting import eventually
 
 from .outcomes import held
 
@@ -15,6 +17,22 @@ pytestmark = pytest.mark.processes
 
 def test_redis_restarts_freezes_and_is_killed_thrice_and_nobody_but_the_counters_can_tell(tmp_path: Path) -> None:
     held("redis-lost", brokers.everything(tmp_path, size=2))
+
+
+def test_a_redis_that_died_and_came_back_between_two_questions_is_told_all_again_however_long_leases_are(
+    tmp_path: Path,
+) -> None:
+    net = StormNet(tmp_path, HUBNET_LEASE="600")
+    try:
+        net.hub()
+        (peer_id,) = net.ids([net.peer()])
+        eventually(lambda: net.there(peer_id))
+        eventually(lambda: net.lease(peer_id) < 597.5)  # what came with its registration is over
+        net.redis.kill()
+        net.redis.start()
+        eventually(lambda: net.there(peer_id) and net.records("None"))
+    finally:
+        net.close()
 
 
 def test_subscribers_that_are_slow_or_stopped_harm_nobody_and_all_they_lose_is_counted(tmp_path: Path) -> None:
