@@ -54,6 +54,7 @@ def test_serve_drains_and_withdraws_on_a_signal(alone: Net, hub: Actor, number: 
     caller = alone.actor(SERVER + "    peer = hubnet.wait_for(1, 'w')[0]\n    who(peer=peer)")
     worker.send("run", "hubnet.serve()")
     eventually(lambda: serves(worker))
+    assert not _running(alone, worker)  # so that who looks has started before there is something to see
     caller.send("ask", "slow(1.0, 30_000_000, peer=peer) == (1.0, bytes(30_000_000))")
     eventually(lambda: _running(alone, worker))
     worker.signal(number)
