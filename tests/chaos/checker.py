@@ -1,0 +1,230 @@
+"""The checker: what the ledgers of a run say against hubnet's promises. It reads lines and returns findings, no more.
+
+A finding is a broken promise. What a ledger cannot tell (whether a call with outcome MAYBE ran, what sat in the outbox of
+somebody who was killed) is no finding; what it can tell is asked of every single call and event.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+from .facts import Facts, Span
+from .ledger import Line
+
+SLACK = 6.0
+"""Seconds that a wait may take beyond its deadline: the machine is oversubscribed, and the test is not of its scheduler."""
+ENDLESS = 45.0
+"""Seconds within which a call without a deadline ends: nothing that is called takes long, and everything heals."""
+AFTERMATH = 10.0
+"""Seconds after a blow in which the register may still speak of it."""
+_CUTS = ("freeze", "freeze-answers", "reset", "refuse")
+
+
+class Finding(NamedTuple):
+    """A broken promise."""
+
+    promise: str
+    text: str
+
+
+def check(lines: Iterable[Line], *, slack: float = SLACK) -> list[Finding]:
+    """All that is wrong in the ledgers of a run."""
+    facts = Facts(lines)
+    return [
+        *_outcomes(facts), *_waits(facts, slack), *_honesty(facts), *_order(facts), *_losses(facts), *_last_words(facts),
+        *_presence(facts), *_whole_again(facts), *_lives(facts),
+    ]  # fmt: skip
+
+
+# -- calls -------------------------------------------------------------------------------------------------------------
+
+
+def _outcomes(facts: Facts) -> Iterable[Finding]:
+    ends = Counter(line["n"] for line in facts.of["end"])
+    for call in facts.of["call"]:
+        number = ends[call["n"]]
+        if number > 1:
+            yield Finding("one outcome per call", f"{call['n']} has {number}")
+        how = facts.ends.get(call["life"], {}).get("how")
+        died = how == "kill" or (how == "stop" and call["nested"])  # a drain ends after its grace
+        if number == 0 and not died:
+            yield Finding(
+                "every wait ends", f"{call['n']}, called at {call['t']:.3f} by {call['life']}, has no outcome"
+            )
+    for end in facts.of["end"]:
+        if end["ran"] not in {"NO", "MAYBE", "YES"}:
+            yield Finding("every error is one of hubnet's", f"{end['n']}: {end['how']}: {end['text']}")
+        if not end["right"]:
+            yield Finding("an answer is that of its own call", f"{end['n']}: {end['text']}")
+
+
+def _waits(facts: Facts, slack: float) -> Iterable[Finding]:
+    calls = {call["n"]: call for call in facts.of["call"]}
+    for end in facts.of["end"]:
+        call = calls[end["n"]]
+        took = end["t"] - call["t"]
+        allowed = slack + (ENDLESS if call["timeout"] is None else call["timeout"])
+        if took > allowed and took > allowed + facts.stood_still(facts.name(call["life"]), call["t"], end["t"]):
+            yield Finding(
+                "every wait ends in time",
+                f"{end['n']} took {took:.2f} s with timeout {call['timeout']}: {end['how']} {end['text']}",
+            )
+
+
+def _honesty(facts: Facts) -> Iterable[Finding]:
+    ran = Counter(line["n"] for line in facts.of["ran"])
+    done = Counter(line["n"] for line in facts.of["done"])
+    idempotent = {call["n"] for call in facts.of["call"] if call["idempotent"]}
+    for end in facts.of["end"]:
+        told = f"{end['n']}: {end['how']}: {end['text']}"
+        if end["ran"] == "NO" and ran[end["n"]]:
+            yield Finding("what did not run did not run", told)
+        if end["ran"] == "YES" and not ran[end["n"]]:
+            yield Finding("what ran did run", told)
+        if end["how"] == "ok" and not done[end["n"]]:
+            yield Finding("a result is that of a function that ended", told)
+    for number, times in ran.items():
+        if times > 1 and number not in idempotent:
+            yield Finding("nothing runs twice", f"{number} ran {times} times")
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+def _heard(facts: Facts) -> dict[tuple[str, str], list[int]]:
+    """Numbers by subscriber and publisher, as they came."""
+    heard: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for line in facts.of["heard"]:
+        heard[line["life"], line["of"]].append(line["n"])
+    return heard
+
+
+def _order(facts: Facts) -> Iterable[Finding]:
+    for (subscriber, publisher), numbers in _heard(facts).items():
+        where = f"{subscriber} of {publisher}"
+        for number, times in Counter(numbers).items():
+            if times > 1:
+                yield Finding("no event comes twice", f"{where}: {number} came {times} times")
+        for before, after in pairwise(numbers):
+            if after < before:
+                yield Finding("events come in order", f"{where}: {after} after {before}")
+
+
+def _losses(facts: Facts) -> Iterable[Finding]:
+    """Holes between what was heard are counted exactly; ends that nobody could see may be counted, or not."""
+    heard = _heard(facts)
+    published = Counter(line["life"] for line in facts.of["pub"])
+    for stats in facts.of["stats"]:
+        mine = {
+            publisher: set(found) for (subscriber, publisher), found in heard.items() if subscriber == stats["life"]
+        }
+        least = sum(max(found) - min(found) + 1 - len(found) for found in mine.values())
+        most = sum(number - len(mine.get(publisher, ())) for publisher, number in published.items())
+        counted = stats["lost"] + stats["dropped"]
+        if not least <= counted <= most:
+            yield Finding(
+                "every missing event is counted",
+                f"{stats['life']} counted {counted}; between what it heard {least} are missing, in all at most {most}",
+            )
+
+
+def _last_words(facts: Facts) -> Iterable[Finding]:
+    heard = {(line["life"], line["of"], line["n"]) for line in facts.of["heard"]}
+    hearing = {line["life"] for line in facts.of["hears"]}
+    for last in facts.of["last"]:
+        for life in facts.survivors():
+            if life in hearing and life != last["life"] and (life, last["life"], last["n"]) not in heard:
+                yield Finding(
+                    "who has healed hears", f"{life} did not hear {last['n']}, the last word of {last['life']}"
+                )
+
+
+# -- the register --------------------------------------------------------------------------------------------------------
+
+
+def _presence(facts: Facts) -> Iterable[Finding]:
+    """`left` once for each life that ended; and for nobody who lives, unless others were cut off from it."""
+    lives: defaultdict[str, list[str]] = defaultdict(list)
+    for life, born in facts.births.items():
+        lives[born["id"]].append(life)
+    spent: set[str] = set()
+    for line in sorted(facts.of["presence"], key=lambda line: float(line["t"])):
+        if line["news"] != "left" or line["id"] not in lives:
+            continue
+        mine = lives[line["id"]]
+        ended = [life for life in mine if life in facts.ends and facts.ends[life]["sent"] <= line["t"]]
+        unspent = [life for life in ended if life not in spent]
+        if unspent:
+            spent.add(unspent[0])
+        elif not any(_near(span, line["t"], facts.name(mine[0]), _CUTS) for span in facts.spans):
+            promise = "left is told once" if ended else "nobody who lives has left"
+            yield Finding(promise, f"{facts.name(mine[0])} at {line['t']:.3f}, lives {mine}")
+    for mine in lives.values():
+        for life in mine:
+            if life not in spent and _must_be_told(facts, life, mine):
+                yield Finding("left is told", f"{life}, which ended at {facts.ends[life]['t']:.3f}")
+
+
+def _near(span: Span, moment: float, name: str, kinds: tuple[str, ...]) -> bool:
+    return span.kind in kinds and name in span.names and span.begin <= moment <= span.end + AFTERMATH
+
+
+def _must_be_told(facts: Facts, life: str, namesakes: list[str]) -> bool:
+    """Whether the end of a life cannot but have been told: nobody took its place, and nothing was in the way."""
+    if life not in facts.ends or facts.ends[life]["t"] + AFTERMATH > facts.healed:
+        return False
+    begin, end = facts.ends[life]["sent"] - AFTERMATH / 2, facts.ends[life]["t"] + AFTERMATH
+    if any(facts.ends[life]["sent"] < facts.births[other]["t"] < end for other in namesakes):
+        return False
+    if any(begin < line["t"] < end for line in facts.of["deaf"]):
+        return False
+    name = facts.name(life)
+    return not any(
+        span.begin < end and begin < span.end and ("hub" in span.kind or "redis" in span.kind or _cut_off(span, name))
+        for span in facts.spans
+    )
+
+
+def _cut_off(span: Span, name: str) -> bool:
+    return span.kind in _CUTS and (name in span.names or any(one.startswith("h") for one in span.names))
+
+
+def _whole_again(facts: Facts) -> Iterable[Finding]:
+    """After the last blow everybody lists everybody, and calls everybody."""
+    there = facts.survivors("hub", "worker", "caller")
+    listings = {line["life"]: line for line in facts.of["listing"]}
+    reached = {(line["life"], line["to"]): line for line in facts.of["reached"]}
+    for life in there:
+        if life not in listings:
+            yield Finding("all list all", f"{life} has no last listing")
+            continue
+        wrong = _wrong_in(listings[life]["listed"], {facts.births[one]["id"]: one for one in there if one != life})
+        if wrong:
+            yield Finding("all list all", f"{life}: {wrong}; {listings[life]['text']}")
+        for other in there:
+            line = reached.get((life, facts.births[other]["id"]))
+            if other != life and (line is None or not line["ok"]):
+                yield Finding("all call all", f"{life} to {other}: {line['text'] if line else 'not tried'}")
+
+
+def _wrong_in(listed: dict[str, str], wanted: dict[str, str]) -> str:
+    missing = [life for peer_id, life in wanted.items() if peer_id not in listed]
+    ghosts = [peer_id for peer_id in listed if peer_id not in wanted]
+    not_open = [
+        f"{life} is {listed[peer_id]}" for peer_id, life in wanted.items() if listed.get(peer_id, "open") != "open"
+    ]
+    parts = [f"{what} {which}" for what, which in (("without", missing), ("ghosts", ghosts), ("", not_open)) if which]
+    return ", ".join(parts)
+
+
+def _lives(facts: Facts) -> Iterable[Finding]:
+    for line in facts.of["ended"]:
+        if line["how"] not in {"kill", "stop", "end"}:
+            yield Finding("nobody dies by itself", f"{line['whose']}: {line['how']} {line['code']}: {line['text']}")
+    for line in facts.of["trace"]:
+        yield Finding("no defect in a log", f"{line['whose']}: {line['text']}")
+    if facts.healed == float("inf"):
+        yield Finding("all heals", "the run never came to its end")

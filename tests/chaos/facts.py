@@ -1,0 +1,66 @@
+"""The ledgers of a run, sorted for the questions that the checker asks of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .ledger import Line
+
+RUN = "run"
+"""The life whose ledger tells what was done to the others."""
+
+
+class Span(NamedTuple):
+    """A blow, from before it fell until after it was over."""
+
+    kind: str
+    names: tuple[str, ...]
+    begin: float
+    end: float
+
+
+class Facts:
+    """What is known of one run.
+
+    Attributes:
+        of: lines by what they say, each life's in its own order.
+        births: each life's first line: its name, role and id.
+        ends: how each life ended, by the run's ledger; ``sent`` is when it was struck.
+        spans: all blows.
+        healed: when the last blow was over and everybody back, or never.
+    """
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self.of: defaultdict[str, list[Line]] = defaultdict(list)
+        for line in lines:
+            self.of[line["what"]].append(line)
+        self.births = {line["life"]: line for line in self.of["born"]}
+        self.ends = {line["whose"]: line for line in self.of["ended"]}
+        self.spans = self._spans()
+        self.healed = min((line["t"] for line in self.of["healed"]), default=float("inf"))
+
+    def _spans(self) -> list[Span]:
+        over = {line["number"]: line["t"] for line in self.of["over"]}
+        return [
+            Span(line["kind"], tuple(line["targets"]), line["t"], over.get(line["number"], float("inf")))
+            for line in self.of["blow"]
+        ]
+
+    def name(self, life: str) -> str:
+        """The name that a life shares with those before and after it."""
+        return str(self.births[life]["name"]) if life in self.births else life
+
+    def survivors(self, *roles: str) -> list[str]:
+        """Lives that were there when all had healed, of these roles or of any."""
+        return [
+            life
+            for life, born in self.births.items()
+            if (life not in self.ends or self.ends[life]["t"] > self.healed) and (not roles or born["role"] in roles)
+        ]
+
+    def stood_still(self, name: str, begin: float, end: float) -> float:
+        """Seconds between two moments for which a process was stopped."""
+        stops = [span for span in self.spans if span.kind.startswith("pause") and name in span.names]
+        return sum(max(0.0, min(end, span.end) - max(begin, span.begin)) for span in stops)

@@ -1,0 +1,192 @@
+"""The checker is checked: a run without fault has no findings, and ledgers that break one promise each are found out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .checker import check
+from .ledger import Ledger, Line, read
+
+IDS = {"h1-1": "H", "w1-2": "W1", "w2-3": "W2", "c1-4": "C"}
+ROLES = {"h": "hub", "w": "worker", "c": "caller"}
+
+
+def line(life: str, t: float, what: str, **about: Any) -> Line:
+    return {"life": life, "t": t, "what": what, **about}
+
+
+def call(n: str, t: float, *, timeout: float | None = 2.0, idempotent: bool = False, life: str = "c1-4") -> Line:
+    return line(life, t, "call", n=n, to="W1", timeout=timeout, idempotent=idempotent, nested=False)
+
+
+def end(n: str, t: float, how: str = "ok", ran: str = "YES", *, right: bool = True, life: str = "c1-4") -> Line:
+    return line(life, t, "end", n=n, how=how, ran=ran, right=right, text="")
+
+
+def good() -> list[Line]:
+    """A small run: one worker killed and followed by another on its address, one event lost and counted."""
+    lines = [line(life, 1.0, "born", name=life[:2], role=ROLES[life[0]], id=peer_id) for life, peer_id in IDS.items()]
+    lines += [
+        call("ok", 2.0), line("w1-2", 2.1, "ran", n="ok"), line("w1-2", 2.2, "done", n="ok"), end("ok", 2.3),
+        call("raised", 2.3), line("w1-2", 2.4, "ran", n="raised"), end("raised", 2.5, "RemoteError", "YES"),
+        call("lost", 2.6), line("w1-2", 2.7, "ran", n="lost"), end("lost", 3.1, "PeerLost", "MAYBE"),
+        call("none", 3.2), end("none", 3.3, "PeerUnreachable", "NO"),
+        call("again", 3.4, idempotent=True, timeout=None),
+        line("w1-2", 3.5, "ran", n="again"), line("w2-3", 3.6, "ran", n="again"), line("w2-3", 3.7, "done", n="again"), end("again", 3.8),
+        line("run", 3.0, "blow", number=0, kind="kill-worker", targets=["w1"]),
+        line("run", 3.01, "ended", whose="w1-2", sent=3.0, how="kill", code=-9, text=""),
+        line("eye-9", 3.2, "presence", news="left", id="W1"),
+        line("w1-5", 4.0, "born", name="w1", role="worker", id="W1"),
+        line("run", 4.1, "over", number=0),
+        line("run", 20.0, "healed"),
+    ]  # fmt: skip
+    lines += [line("w2-3", 2 + n / 10, "pub", n=n) for n in range(6)]
+    lines += [line("c1-4", 1.5, "hears")]
+    lines += [line("c1-4", 2 + n / 10, "heard", of="w2-3", n=n) for n in (1, 2, 4, 5)]
+    lines += [line("w2-3", 21.0, "last", n=5), line("c1-4", 23.0, "stats", lost=1, dropped=0)]
+    there = {life: peer_id for life, peer_id in {**IDS, "w1-5": "W1"}.items() if life != "w1-2"}
+    for life in there:
+        others = [peer_id for one, peer_id in there.items() if one != life]
+        lines.append(line(life, 22.0, "listing", listed=dict.fromkeys(others, "open"), text=""))
+        lines += [line(life, 22.1, "reached", to=peer_id, ok=True, text="") for peer_id in others]
+    lines += [line("run", 24.0, "ended", whose=life, sent=23.9, how="end", code=0, text="") for life in there]
+    return lines
+
+
+def found(lines: list[Line]) -> set[str]:
+    return {finding.promise for finding in check(lines)}
+
+
+def test_a_run_that_kept_all_promises_has_no_findings():
+    assert check(good()) == []
+
+
+def test_ledgers_are_read_as_they_were_written(tmp_path):
+    one, other = Ledger(tmp_path / "w1-2.jsonl"), Ledger(tmp_path / "c1-4.jsonl")
+    one.write("ran", n="ä")
+    other.write("call", n="ä", timeout=None)
+    one.write("done", n="ä")
+    assert [(line["life"], line["what"]) for line in read(tmp_path)] == [
+        ("c1-4", "call"),
+        ("w1-2", "ran"),
+        ("w1-2", "done"),
+    ]
+    assert all(line["n"] == "ä" for line in read(tmp_path))
+
+
+def add(*more: Line) -> Callable[[list[Line]], None]:
+    return lambda lines: lines.extend(copy.deepcopy(more))
+
+
+def drop(**about: Any) -> Callable[[list[Line]], None]:
+    """Leave out the lines of which all this is true; there must be some."""
+
+    def forge(lines: list[Line]) -> None:
+        kept = [line for line in lines if any(line.get(key) != value for key, value in about.items())]
+        assert len(kept) < len(lines)
+        lines[:] = kept
+
+    return forge
+
+
+def alter(change: dict[str, Any], **about: Any) -> Callable[[list[Line]], None]:
+    """Change the lines of which all this is true; there must be some."""
+
+    def forge(lines: list[Line]) -> None:
+        meant = [line for line in lines if all(line.get(key) == value for key, value in about.items())]
+        assert meant
+        for line in meant:
+            line.update(change)
+
+    return forge
+
+
+FORGED = {
+    "two outcomes": ("one outcome per call", add(end("ok", 2.4))),
+    "no outcome": ("every wait ends", drop(what="end", n="none")),
+    "no outcome in a nested call of one that lives": (
+        "every wait ends", add({**call("in", 5.0, life="w1-5"), "nested": True}),
+    ),
+    "an error of nobody's": ("every error is one of hubnet's", alter({"ran": None, "how": "KeyError"}, what="end", n="lost")),
+    "another call's answer": ("an answer is that of its own call", alter({"right": False}, what="end", n="ok")),
+    "an end long after the deadline": ("every wait ends in time", alter({"t": 12.7}, what="end", n="none")),
+    "an end long after, of a call without a deadline": ("every wait ends in time", alter({"t": 60.0}, what="end", n="again")),
+    "NO, and it ran": ("what did not run did not run", add(line("w2-3", 3.3, "ran", n="none"))),
+    "NO, and it ran, though idempotent": (
+        "what did not run did not run", alter({"ran": "NO", "how": "PeerUnreachable"}, what="end", n="again"),
+    ),
+    "a result, and it did not run": ("what ran did run", drop(what="ran", n="ok")),
+    "YES, and it did not run": ("what ran did run", drop(what="ran", n="raised")),
+    "a result before the function ended": ("a result is that of a function that ended", drop(what="done", n="ok")),
+    "twice on one worker": ("nothing runs twice", add(line("w1-2", 2.15, "ran", n="ok"))),
+    "twice on two workers": ("nothing runs twice", add(line("w2-3", 2.9, "ran", n="lost"))),
+    "an event twice": ("no event comes twice", add(line("c1-4", 5.0, "heard", of="w2-3", n=5))),
+    "an event late": ("events come in order", add(line("c1-4", 5.0, "heard", of="w2-3", n=3))),
+    "a hole nobody counted": ("every missing event is counted", alter({"lost": 0}, what="stats")),
+    "a count of more than there was": ("every missing event is counted", alter({"lost": 3}, what="stats")),
+    "a drop counted twice": ("every missing event is counted", alter({"dropped": 2}, what="stats")),
+    "deaf at the end": ("who has healed hears", alter({"n": 6}, what="last")),
+    "left twice": ("left is told once", add(line("eye-9", 3.4, "presence", news="left", id="W1"))),
+    "left, and alive": ("nobody who lives has left", add(line("eye-9", 3.4, "presence", news="left", id="W2"))),
+    "left before it was struck": ("nobody who lives has left", alter({"t": 2.9}, what="presence")),
+    "not listed": ("all list all", alter({"listed": {"W1": "open", "C": "open"}}, what="listing", life="h1-1")),
+    "a ghost": (
+        "all list all",
+        alter({"listed": dict.fromkeys(("W1", "W2", "C", "X"), "open")}, what="listing", life="h1-1"),
+    ),
+    "suspect at the end": (
+        "all list all", alter({"listed": {"W1": "open", "W2": "suspect", "C": "open"}}, what="listing", life="h1-1"),
+    ),
+    "no listing at all": ("all list all", drop(what="listing", life="w2-3")),
+    "a call that fails at the end": ("all call all", alter({"ok": False}, what="reached", life="w2-3", to="H")),
+    "a call not tried at the end": ("all call all", drop(what="reached", life="w2-3", to="H")),
+    "a death of its own": ("nobody dies by itself", alter({"how": "itself"}, what="ended", whose="h1-1")),
+    "one that would not stop": ("nobody dies by itself", alter({"how": "hung"}, what="ended", whose="h1-1")),
+    "a traceback": ("no defect in a log", add(line("run", 9.0, "trace", whose="h1-1", text="Traceback"))),
+    "no end": ("all heals", drop(what="healed")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("forgery", FORGED)
+def test_a_forged_ledger_is_found_out(forgery: str):
+    promise, forge = FORGED[forgery]
+    lines = good()
+    forge(lines)
+    assert promise in found(lines)
+
+
+def test_an_end_that_nobody_told_is_found_where_nothing_was_in_the_way():
+    lines = good()
+    drop(what="presence")(lines)
+    assert found(lines) == set()  # another took its place at once
+    alter({"t": 16.0}, what="born", life="w1-5")(lines)
+    assert found(lines) == {"left is told"}
+    add(line("run", 5.0, "blow", number=1, kind="restart-redis", targets=["redis"]))(lines)
+    assert found(lines) == set()  # Redis was away, and with it who listens for us
+
+
+def test_who_was_killed_owes_no_outcome():
+    lines = [*good(), call("cut short", 2.9, life="w1-2")]
+    assert check(lines) == []
+
+
+def test_seconds_in_which_the_caller_itself_stood_still_are_not_its_wait():
+    lines = good()
+    alter({"t": 12.7}, what="end", n="none")(lines)
+    add(line("run", 4.0, "blow", number=1, kind="pause-caller", targets=["c1"]), line("run", 8.0, "over", number=1))(
+        lines
+    )
+    assert check(lines) == []
+
+
+def test_left_is_no_lie_of_whom_others_were_cut_off_from():
+    lines = good()
+    add(
+        line("run", 2.0, "blow", number=1, kind="refuse", targets=["w2"]), line("run", 3.0, "over", number=1),
+        line("eye-9", 3.4, "presence", news="left", id="W2"),
+    )(lines)  # fmt: skip
+    assert check(lines) == []

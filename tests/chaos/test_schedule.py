@@ -1,0 +1,48 @@
+"""The schedule of a storm is a function of its seed, deals every kind, and strikes nobody twice at a time."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from .schedule import KINDS, Blow, Cast, deal
+
+CAST = Cast(
+    ("h1", "h2"), ("w1", "w2", "w3", "w4", "w5", "w6"), ("c1", "c2", "c3"), ("h2", "w4", "w5", "w6"), ("w2", "w4", "c2")
+)
+
+
+def test_a_seed_deals_the_same_storm_again_and_another_seed_another():
+    assert deal(7, 60, CAST) == deal(7, 60, CAST)
+    assert deal(7, 60, CAST) != deal(8, 60, CAST)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_blows_come_in_order_and_are_over_when_the_storm_is(seed: int):
+    blows = deal(seed, 60, CAST)
+    assert blows
+    assert all(one.at <= other.at for one, other in pairwise(blows))
+    assert all(blow.at >= 0 and blow.end < 60 for blow in blows)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_kind_of_blow_falls_within_two_minutes(seed: int):
+    assert {blow.kind for blow in deal(seed, 120, CAST)} == set(KINDS)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_is_struck_while_an_earlier_blow_lasts(seed: int):
+    last: dict[str, Blow] = {}
+    for blow in deal(seed, 120, CAST):
+        for name in blow.targets:
+            assert name not in last or last[name].end < blow.at
+            last[name] = blow
+
+
+def test_blows_that_cut_fall_on_those_alone_who_have_a_relay():
+    for blow in deal(3, 300, CAST):
+        if blow.kind in {"freeze", "freeze-answers", "reset", "refuse"}:
+            assert set(blow.targets) <= set(CAST.cuttable)
+        if blow.kind in {"freeze-redis", "reset-redis"}:
+            assert set(blow.targets) <= set(CAST.cuttable_from_redis)
