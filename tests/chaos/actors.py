@@ -1,0 +1,267 @@
+"""The actors: a hub, a worker or a caller, each a user's process that does what it does with hubnet's public API alone.
+
+All of them serve the same connections. Workers publish, callers call, callers and some workers subscribe. What each does is in
+its ledger before it is done and after; what the run wants of it comes over its standard input, and when that ends, so does it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hubnet
+
+from .ledger import Ledger
+
+ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
+LIFE = f"{NAME}-{os.getpid()}"
+EVENT = "chaos.beat"
+_PATIENCE = 25.0
+_MORE_BEATS = 2.0
+ledger = Ledger(FOLDER / f"{LIFE}.jsonl")
+quiet, silent = threading.Event(), threading.Event()
+beaten: list[int] = []
+_numbers = iter(range(1 << 62))
+_numbering = threading.Lock()
+
+
+# -- what everybody serves -----------------------------------------------------------------------------------------------
+
+
+def _do(n: str, seconds: float, answer: Any) -> Any:
+    ledger.write("ran", n=n)
+    if seconds:
+        time.sleep(seconds)
+    ledger.write("done", n=n)
+    return answer
+
+
+@hubnet.connect("chaos.work")
+def work(n: str, seconds: float = 0.0) -> str:
+    return _do(n, seconds, n)
+
+
+@hubnet.connect("chaos.again", idempotent=True)
+def again(n: str, seconds: float = 0.0) -> str:
+    return _do(n, seconds, n)
+
+
+@hubnet.connect("chaos.echo")
+def echo(n: str, load: bytes) -> tuple[str, bytes]:
+    return _do(n, 0.0, (n, load))
+
+
+@hubnet.connect("chaos.fail")
+def fail(n: str) -> None:
+    _do(n, 0.0, None)
+    raise ValueError(f"on purpose: {n}")
+
+
+@hubnet.connect("chaos.onward")
+def onward(n: str, others: list[bytes]) -> str:
+    ledger.write("ran", n=n)
+    for number, other in enumerate(others):
+        inner = f"{n}.{number}"
+        noted(inner, other, None, lambda inner=inner, other=other: work(inner, peer=other) == inner, nested=True)
+    ledger.write("done", n=n)
+    return n
+
+
+@hubnet.event(EVENT)
+def beat(n: int) -> Any:
+    return (LIFE, n), {}
+
+
+# -- calling ---------------------------------------------------------------------------------------------------------------
+
+
+def noted(
+    n: str, to: bytes | str, timeout: float | None, call: Callable[[], bool], *, idempotent: bool = False, nested: bool = False,
+    raises: bool = False, success: tuple[str, str] = ("ok", "YES"),
+) -> None:  # fmt: skip
+    """Make a call that says whether its answer is right, and note it and its outcome."""
+    to = to.decode() if isinstance(to, bytes) else to
+    ledger.write("call", n=n, to=to, timeout=timeout, idempotent=idempotent, nested=nested)
+    how, ran = success
+    right, text = True, ""
+    try:
+        right = call()
+    except hubnet.HubnetError as error:
+        how, ran, text = type(error).__name__, error.ran, str(error).partition("\n")[0][:300]
+        right = raises or not isinstance(error, hubnet.RemoteError)
+    except BaseException as error:
+        how, ran, text = type(error).__name__, None, repr(error)[:300]
+    ledger.write("end", n=n, how=how, ran=ran, right=right, text=text)
+
+
+class Load:
+    """One thread of calls, of all kinds, to whoever was ever listed."""
+
+    def __init__(self, known: list[bytes], number: int) -> None:
+        self._known = known
+        self._chance = random.Random(f"{WISHES['seed']} {LIFE} {number}")
+        self._kinds = [self._quick] * 12 + [self._slow] * 2 + [self._again, self._echo, self._fail, self._onward]
+
+    def run(self) -> None:
+        while not quiet.is_set():
+            if self._known:
+                with _numbering:
+                    n = f"{LIFE}.{next(_numbers)}"
+                timeout = self._chance.choice((None, None, 2.0, 2.0, self._chance.uniform(0.05, 0.5)))
+                self._chance.choice(self._kinds)(n, self._chance.choice(self._known), timeout)
+            pace = WISHES["pace"]
+            if pace or not self._known:
+                quiet.wait(self._chance.uniform(0.5, 1.5) * (pace or 0.1))
+
+    def _quick(self, n: str, to: bytes, timeout: float | None) -> None:
+        noted(n, to, timeout, lambda: work(n, peer=to, timeout=timeout) == n)
+
+    def _slow(self, n: str, to: bytes, timeout: float | None) -> None:
+        seconds = self._chance.uniform(0.01, 0.3)
+        noted(n, to, timeout, lambda: work(n, seconds, peer=to, timeout=timeout) == n)
+
+    def _again(self, n: str, to: bytes, timeout: float | None) -> None:
+        seconds = self._chance.uniform(0.0, 0.2)
+        noted(n, to, timeout, lambda: again(n, seconds, peer=to, timeout=timeout) == n, idempotent=True)
+
+    def _echo(self, n: str, to: bytes, timeout: float | None) -> None:
+        load = self._chance.randbytes(self._chance.choice((100, 70_000, 1 << 20)))
+        noted(n, to, timeout, lambda: echo(n, load, peer=to, timeout=timeout) == (n, load))
+
+    def _fail(self, n: str, to: bytes, timeout: float | None) -> None:
+        noted(n, to, timeout, lambda: fail(n, peer=to, timeout=timeout) or False, raises=True)
+
+    def _onward(self, n: str, to: bytes, timeout: float | None) -> None:
+        others = self._chance.choices(self._known, k=2)
+        noted(n, to, timeout, lambda: onward(n, others, peer=to, timeout=timeout) == n)
+
+
+def keep_listing(known: list[bytes]) -> None:
+    """Learn of workers, by listings that may hang no longer than the limit says."""
+    while not quiet.is_set():
+        with _numbering:
+            n = f"{LIFE}.{next(_numbers)}"
+
+        def learn() -> bool:
+            listed = hubnet.peers(groups="farm", refresh=True)["peers"]
+            known.extend(peer_id for peer_id in listed if peer_id not in known)
+            return True
+
+        noted(n, "a hub", float(os.environ["HUBNET_TIMEOUT"]), learn, success=("listed", "NO"))
+        quiet.wait(0.5)
+
+
+# -- what the run asks of it -------------------------------------------------------------------------------------------------
+
+
+def check(wanted: dict[str, str]) -> None:
+    """Wait until exactly these are listed and open, then call each."""
+    begun = time.monotonic()
+    while True:
+        listed, text = {}, ""
+        try:
+            found = hubnet.peers(refresh=True)["peers"]
+            listed = {
+                peer_id.decode(): record["state"] if record["reachable"] else "unreachable"
+                for peer_id, record in found.items()
+            }
+        except hubnet.HubnetError as error:
+            text = repr(error)
+        if listed == dict.fromkeys(wanted, "open") or time.monotonic() > begun + _PATIENCE:
+            break
+        time.sleep(0.05)
+    ledger.write("listing", listed=listed, text=text, took=round(time.monotonic() - begun, 3))
+    for peer_id in wanted:
+        try:
+            ok, text = hubnet.pass_through(LIFE, peer=peer_id, timeout=10) == LIFE, ""
+        except hubnet.HubnetError as error:
+            ok, text = False, repr(error)
+        ledger.write("reached", to=peer_id, ok=ok, text=text)
+
+
+def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None:
+    for line in sys.stdin:
+        wish = json.loads(line)
+        if wish["do"] == "quiet":
+            quiet.set()
+            for thread in threads:
+                thread.join()
+        elif wish["do"] == "check":
+            check({peer_id: life for peer_id, life in wish["there"].items() if life != LIFE})
+        elif wish["do"] == "last":
+            silent.wait(_MORE_BEATS)
+            silent.set()
+            for thread in beats:
+                thread.join()
+            if beaten:
+                ledger.write("last", n=len(beaten) - 1)
+        elif wish["do"] == "stats":
+            told = hubnet.stats()
+            ledger.write("counters", **{name.replace(".", "_"): value for name, value in told.items()})
+            if hears():
+                lost, dropped = told.get("events.lost", 0), told.get("events.dropped_queue", 0)
+                ledger.write("stats", lost=lost, dropped=dropped)
+        ledger.write("obeyed", wish=wish["do"])
+    os._exit(3)  # the run is no more
+
+
+def keep_beating() -> None:
+    while not silent.wait(1 / WISHES["beats"]):
+        n = len(beaten)
+        ledger.write("pub", n=n)
+        beat(n)
+        beaten.append(n)
+
+
+def hears() -> bool:
+    return ROLE == "caller" or NAME in {"w1", "w4"}
+
+
+def _started(function: Callable[..., None], *args: Any) -> threading.Thread:
+    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def main() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
+    if hears():
+        ledger.write("hears")
+        groups = "farm" if NAME[-1] in "13" else None  # by its exact channel, or by a pattern
+
+        @hubnet.subscribe(EVENT, groups=groups)
+        def on_beat(life: str, n: int) -> None:
+            ledger.write("heard", of=life, n=n)
+
+    while True:
+        try:
+            peer_id = hubnet.Peer().id
+            break
+        except hubnet.BrokerUnavailable:  # it was started while Redis was away, and says so
+            continue
+    ledger.write("born", name=NAME, role=ROLE, pid=os.getpid(), id=peer_id.decode())
+    beats = [_started(keep_beating)] if ROLE == "worker" and WISHES["beats"] else []
+    threads: list[threading.Thread] = []
+    if ROLE == "caller":
+        known: list[bytes] = []
+        threads = [_started(keep_listing, known)]
+        threads += [_started(Load(known, number).run) for number in range(WISHES["threads"])]
+    _started(obey, threads, beats)
+    hubnet.serve()
+    quiet.set()
+    silent.set()
+    for thread in threads + beats:
+        thread.join(20)
+    ledger.write("bye")
+
+
+if __name__ == "__main__":
+    main()
