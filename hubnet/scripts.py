@@ -7,7 +7,10 @@ So a late withdrawal cannot remove a restarted peer, and two hubs cannot undo ea
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubnet.broker import Broker
@@ -134,6 +137,8 @@ class RedisStore:
         self._broker = broker
         self._names = names
         self._client: redis.Redis | None = None
+        self._users: Counter[redis.Redis] = Counter()
+        self._lock = threading.Lock()
         self._scripts: dict[str, Any] = {}
         self._complaints = Complaints()
 
@@ -193,9 +198,37 @@ class RedisStore:
         return float(seconds * 1000 + micros / 1000)
 
     def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
+        with self._lock:
+            client, self._client = self._client, None
+            used = client is not None and self._users[client] > 0
+        if client is not None and not used:
             client.close()
+
+    @contextmanager
+    def _lent(self) -> Iterator[redis.Redis]:
+        """The client that all threads share. Whoever fails lets go of it, and the last of those that use it closes it.
+
+        Closing it under another thread would fail what that one asks, with an error that is nobody's.
+        """
+        made = self._client or self._broker.client()
+        with self._lock:
+            client = self._client = self._client or made
+            self._users[client] += 1
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._users[client] -= 1
+                last = self._client is not client and not self._users[client]
+                if not self._users[client]:
+                    del self._users[client]
+            if last:
+                client.close()
+
+    def _let_go(self, client: redis.Redis) -> None:
+        with self._lock:
+            if self._client is client:
+                self._client = None
 
     def _records(self, group: str) -> str:
         return self._names.peers("") + group
@@ -217,17 +250,24 @@ class RedisStore:
         import redis
 
         try:
-            if self._client is None:
-                self._client = self._broker.client()
-            try:
-                return work(self._client)
-            except redis.ResponseError as error:
-                if "WRONGTYPE" not in str(error) or not self._cleared(self._client, keys):
+            with self._lent() as client:
+                try:
+                    return self._done(work, client, keys)
+                except (redis.RedisError, OSError):
+                    self._let_go(client)  # an embedded server may be elsewhere by now: ask again next time
                     raise
-                return work(self._client)
         except (redis.RedisError, OSError) as error:
-            self.close()  # an embedded server may be elsewhere by now: ask again next time
             raise BrokerUnavailable(f"the register at {self._broker.shown} is out of reach: {error}") from error
+
+    def _done(self, work: Callable[[redis.Redis], Answer], client: redis.Redis, keys: Sequence[str]) -> Answer:
+        import redis
+
+        try:
+            return work(client)
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error) or not self._cleared(client, keys):
+                raise
+            return work(client)
 
     def _cleared(self, client: redis.Redis, keys: Sequence[str]) -> bool:
         """Remove those that are of another kind than ours are; what stood there, its owners write again."""

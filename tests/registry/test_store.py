@@ -1,0 +1,71 @@
+"""The store as threads of one hub share it: a failure of one is not the failure of another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from hubnet.broker import Broker, EmbeddedServer
+from hubnet.core.channels import Names
+from hubnet.environment import Settings
+from hubnet.errors import BrokerUnavailable
+from hubnet.scripts import RedisStore
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def store(server: EmbeddedServer, admin: redis.Redis) -> Iterator[RedisStore]:
+    made = RedisStore(Broker(Settings(redis_url=server.url)), Names("default"))
+    yield made
+    made.close()
+
+
+def _fail(client: redis.Redis) -> None:
+    raise redis.ConnectionError("on purpose")
+
+
+def test_a_thread_whose_connection_broke_takes_nothing_from_one_that_waits_for_its_answer(store, admin):
+    answers: list[object] = []
+
+    def ask() -> None:
+        try:
+            answers.append(store._do(lambda client: client.blpop(["list"])))
+        except Exception as error:
+            answers.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    eventually(lambda: admin.info("clients")["blocked_clients"] == 1)
+    with pytest.raises(BrokerUnavailable):
+        store._do(_fail)
+    assert store.now() > 0  # by a client of its own
+    admin.rpush("list", "answer")
+    asking.join()
+    assert answers == [(b"list", b"answer")]
+    store.close()
+    eventually(lambda: admin.info("clients")["connected_clients"] == 1)  # nothing was left open: this is ours
+
+
+def test_what_is_closed_while_it_is_asked_is_closed_after_its_answer(store, admin):
+    held, go_on = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        def work(client: redis.Redis) -> None:
+            client.ping()
+            held.set()
+            go_on.wait()
+            client.ping()
+
+        store._do(work)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    held.wait()
+    store.close()
+    assert admin.info("clients")["connected_clients"] == 2
+    go_on.set()
+    asking.join()
+    eventually(lambda: admin.info("clients")["connected_clients"] == 1)
