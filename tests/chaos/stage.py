@@ -327,6 +327,9 @@ class Stage:
             self._redis.wait()
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port of loopback below those that the system gives to whoever dials, so that it is still free after a restart."""
     while True:
@@ -336,4 +339,6 @@ def free_port() -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.add(port)
             return port

@@ -1,0 +1,28 @@
+"""A short storm in the suite: everything of the long one, on real processes, with an eye on that it really happened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests import requirements_
+
+from .run import Wish, run
+
+SEED = 5
+
+
+def test_a_net_under_fire_keeps_its_promises(tmp_path: Path):
+    requirements_.server_binary()
+    wish = Wish(SEED, 10.0, every=0.35, scale=0.25, threads=2, pace=0.02, lease=1.0, slack=20.0)
+    report = run(wish, tmp_path)
+    print(json.dumps(report.numbers, indent=1))
+    assert report.findings == []
+    numbers = report.numbers
+    assert numbers["calls"] >= 300
+    assert numbers["runs"] >= 200
+    assert numbers["killed"] >= 4
+    assert len(numbers["blows"]) >= 10
+    assert numbers["heard"] >= 500
+    assert numbers["left"] >= 2
+    assert numbers["NO"] + numbers["MAYBE"] >= 5
