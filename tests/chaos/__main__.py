@@ -9,7 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .memory import WARM_UP
 from .run import Wish, run
+from .soak import soak
 
 
 def main() -> int:
@@ -24,6 +26,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=4, help="calling threads of each caller (4)")
     parser.add_argument("--beats", type=float, default=20.0, help="events a second from each worker (20)")
     parser.add_argument("--lease", type=float, default=2.0, help="HUBNET_LEASE (2)")
+    parser.add_argument(
+        "--soak", action="store_true", help="no storm: half of full speed, and memory that stays where it is"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for ledgers and logs, which are kept there")
     given = parser.parse_args()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="hubnet-chaos-"))
@@ -32,7 +37,7 @@ def main() -> int:
         given.seed, given.minutes * 60, calls=given.calls, every=given.every, pace=given.pace, threads=given.threads,
         beats=given.beats, lease=given.lease,
     )  # fmt: skip
-    report = run(wish, folder)
+    report = soak(wish, folder, warm_up=min(WARM_UP, wish.seconds / 6)) if given.soak else run(wish, folder)
     print(json.dumps(report.numbers, indent=1))
     for finding in report.findings:
         print(f"BROKEN: {finding.promise}: {finding.text}")

@@ -19,14 +19,14 @@ from typing import Any
 
 import hubnet
 
-from .ledger import Ledger
+from .ledger import Ledger, Tally
 
 ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
 LIFE = f"{NAME}-{os.getpid()}"
 EVENT = "chaos.beat"
 _PATIENCE = 25.0
 _MORE_BEATS = 2.0
-ledger = Ledger(FOLDER / f"{LIFE}.jsonl")
+ledger = (Tally if WISHES.get("tally") else Ledger)(FOLDER / f"{LIFE}.jsonl")
 quiet, silent = threading.Event(), threading.Event()
 beaten: list[int] = []
 _numbers = iter(range(1 << 62))
@@ -194,6 +194,9 @@ def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None
             quiet.set()
             for thread in threads:
                 thread.join()
+        elif wish["do"] == "pace":
+            WISHES["pace"] = wish["pace"]
+            continue
         elif wish["do"] == "check":
             check({peer_id: life for peer_id, life in wish["there"].items() if life != LIFE})
         elif wish["do"] == "last":

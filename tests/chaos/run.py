@@ -73,16 +73,18 @@ def run(wish: Wish, folder: Path, *, meanwhile: Callable[[Stage], None] = lambda
     try:
         for part in stage.parts:
             stage.start(part.name)
-        _wait_until_born(stage)
+        wait_until_born(stage)
         _storm(stage, wish, meanwhile)
         _heal(stage)
-        _end(stage)
+        end(stage)
     finally:
         stage.close()
     return _report(wish, folder)
 
 
-def _wait_until_born(stage: Stage) -> None:
+def wait_until_born(stage: Stage) -> None:
+    """Until everybody has begun; who died of it is begun again."""
+
     def all_born() -> bool:
         for name in stage.bury_the_dead():
             stage.start(name)
@@ -125,11 +127,11 @@ def _carry_out(stage: Stage, wish: Wish, blows: list[Blow], meanwhile: Callable[
 
 
 def _heal(stage: Stage) -> None:
-    _wait_until_born(stage)
+    wait_until_born(stage)
     stage.ledger.write("healed")
 
 
-def _end(stage: Stage) -> None:
+def end(stage: Stage) -> None:
     """Quiet, everybody to everybody, the last events, the counters, and home."""
     there = {(actor.ledger.find("born") or {})["id"]: life for actor in stage.actors.values() for life in [actor.life]}
     stage.ask_all("quiet", 60, ["caller"])

@@ -63,6 +63,8 @@ class Reader:
             for text in data.splitlines():
                 line = json.loads(text)
                 self.outcomes += line["what"] == "end"
+                if line["what"] == "count":
+                    self.outcomes = sum(count for what, count in line["counts"].items() if what.startswith("end "))
                 if line["what"] in {"born", "listing", "obeyed", "last", "counters", "bye"}:
                     self.lines.append(line)
         return self

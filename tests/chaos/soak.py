@@ -1,0 +1,94 @@
+"""The soak: no storm, half of full speed for half an hour, and a look at each process every ten seconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from .checker import Finding
+from .facts import Facts
+from .ledger import read
+from .memory import WARM_UP, Sample, trend
+from .run import Report, Wish, end, wait_until_born
+from .stage import Stage
+
+_LOOK = 10.0
+_FULL_SPEED = 20.0
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def look(pid: int) -> Sample:
+    """One sample of a process."""
+    folder = Path(f"/proc/{pid}")
+    rss = int((folder / "statm").read_text().split()[1]) * _PAGE
+    return Sample(time.monotonic(), rss, len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir())))
+
+
+def soak(wish: Wish, folder: Path, *, warm_up: float = WARM_UP) -> Report:
+    """One whole soak of `wish.seconds`; findings are processes that grew, and whatever went wrong without a storm."""
+    wishes = {"seed": wish.seed, "threads": wish.threads, "pace": 0, "beats": wish.beats, "tally": True}
+    stage = Stage(folder, wishes, hubs=wish.hubs, workers=wish.workers, callers=wish.callers, lease=wish.lease)
+    seen: dict[str, list[Sample]] = {}
+    try:
+        for part in stage.parts:
+            stage.start(part.name)
+        wait_until_born(stage)
+        full = _rate(stage, _FULL_SPEED)
+        half = _steady(stage, wish, full / 2, seen)
+        stage.ledger.write("healed")
+        end(stage)
+    finally:
+        stage.close()
+    return _report(folder, seen, full, half, warm_up)
+
+
+def _rate(stage: Stage, seconds: float) -> float:
+    """Calls a second, for so long."""
+    begun, before = time.monotonic(), stage.outcomes
+    time.sleep(seconds)
+    return (stage.outcomes - before) / (time.monotonic() - begun)
+
+
+def _steady(stage: Stage, wish: Wish, target: float, seen: dict[str, list[Sample]]) -> float:
+    """Calls a second that there were, steered towards so many."""
+    pace = wish.callers * wish.threads / target / 2
+    rates = []
+    until = time.monotonic() + wish.seconds
+    while time.monotonic() < until:
+        for actor in stage.actors.values():
+            actor.tell("pace", pace=pace)
+        rates.append(_rate(stage, _LOOK))
+        pace = max(1e-4, pace * min(2.0, max(0.5, rates[-1] / target)))
+        for name, actor in stage.actors.items():
+            seen.setdefault(name, []).append(look(actor.process.pid))
+        for name in stage.bury_the_dead():
+            raise AssertionError(f"{name} died by itself; see its log in {stage.folder}")
+    return sum(rates) / len(rates)
+
+
+def _report(folder: Path, seen: dict[str, list[Sample]], full: float, half: float, warm_up: float) -> Report:
+    findings, memory = [], {}
+    for name, samples in seen.items():
+        found = trend(samples, warm_up=warm_up)
+        late = [one for one in samples if one.t - samples[0].t >= warm_up]
+        memory[name] = {
+            "MiB": round(found.first / (1 << 20), 1), "MiB at the end": round(found.last / (1 << 20), 1),
+            "KiB a minute": round(found.slope / 1024, 1), "threads": [late[0].threads, late[-1].threads],
+            "files": [late[0].files, late[-1].files],
+        }  # fmt: skip
+        if not found.flat:
+            findings.append(Finding("memory is flat", f"{name} grew by {found.growth / (1 << 20):.1f} MiB: {found}"))
+    numbers: dict[str, Any] = {"calls a second, full speed": round(full), "in the soak": round(half), "memory": memory}
+    numbers["counts"] = _counts(folder)
+    return Report(findings, numbers)
+
+
+def _counts(folder: Path) -> dict[str, int]:
+    last = {line["life"]: line["counts"] for line in Facts(read(folder)).of["count"]}
+    total: dict[str, int] = {}
+    for counts in last.values():
+        for what, count in counts.items():
+            total[what] = total.get(what, 0) + count
+    return total
