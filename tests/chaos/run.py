@@ -108,15 +108,16 @@ def _storm(stage: Stage, wish: Wish, meanwhile: Callable[[Stage], None]) -> None
 def _carry_out(stage: Stage, wish: Wish, blows: list[Blow], meanwhile: Callable[[Stage], None]) -> None:
     begun = time.monotonic()
     order = itertools.count()  # of what is due at the same moment
-    due: list[tuple[float, int, Blow | Callable[[], None]]] = [(blow.at, next(order), blow) for blow in blows]
+    due: list[tuple[float, int, Blow | Callable[[], bool]]] = [(blow.at, next(order), blow) for blow in blows]
     heapq.heapify(due)
     while (now := time.monotonic() - begun) < wish.seconds or due:
         if due and due[0][0] <= now:
             what = heapq.heappop(due)[2]
             if isinstance(what, Blow):
-                heapq.heappush(due, (now + what.seconds, next(order), stage.strike(what)))
-            else:
-                what()
+                if (end_it := stage.strike(what)) is not None:
+                    heapq.heappush(due, (what.end, next(order), end_it))
+            elif not what():
+                heapq.heappush(due, (now + 0.1, next(order), what))
             continue
         for name in stage.bury_the_dead():
             stage.start(name)
@@ -169,7 +170,7 @@ def _report(wish: Wish, folder: Path) -> Report:
     lines = read(folder)
     facts = Facts(lines)
     calls = Counter(line["how"] for line in facts.of["end"] if line["how"] != "listed")
-    sleeps = [line["took"] for line in facts.of["listing"]]
+    whole = [line["t"] - facts.healed for line in facts.of["listing"]]
     numbers = {
         "seed": wish.seed, "calls": sum(calls.values()), "outcomes": dict(calls.most_common()),
         "NO": sum(line["ran"] == "NO" and line["how"] != "listed" for line in facts.of["end"]),
@@ -181,7 +182,7 @@ def _report(wish: Wish, folder: Path) -> Report:
         "published": len(facts.of["pub"]), "heard": len(facts.of["heard"]),
         "lost and counted": sum(line["lost"] + line["dropped"] for line in facts.of["stats"]),
         "left": sum(line["news"] == "left" for line in facts.of["presence"]),
-        "whole after": max(sleeps, default=None),
+        "whole after": round(max(whole, default=-1.0), 2),
     }  # fmt: skip
     return Report(check(lines, slack=wish.slack), numbers)
 

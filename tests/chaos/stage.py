@@ -185,7 +185,7 @@ class Stage:
         """Wait for the end of one that was asked to stop."""
         actor = self.actors[name]
         try:
-            code = actor.process.wait(_LEAVE_LIMIT)
+            code = actor.process.wait(max(0.1, actor.sent + _LEAVE_LIMIT - time.monotonic()))
             self._buried(actor, how if code == 0 else "failed")
         except subprocess.TimeoutExpired:
             actor.process.kill()
@@ -248,31 +248,40 @@ class Stage:
 
     # -- blows ------------------------------------------------------------------------------------------------------
 
-    def strike(self, blow: Blow) -> Callable[[], None]:
-        """Let a blow fall; what is returned ends it."""
+    def strike(self, blow: Blow) -> Callable[[], bool] | None:
+        """Let a blow fall; what is returned ends it, or says that it is too early. None: its target is not there now."""
+        if any(name != REDIS and (name not in self.actors or self.actors[name].stopped) for name in blow.targets):
+            return None
         number = self._numbers = self._numbers + 1
         self.ledger.write("blow", number=number, kind=blow.kind, targets=blow.targets)
         undo = self._strike(blow)
 
-        def end() -> None:
+        def end() -> bool:
+            if blow.kind.startswith("stop") and not self._has_left(blow.targets[0]):
+                return False
             undo()
             self.ledger.write("over", number=number)
+            return True
 
         return end
 
-    def _strike(self, blow: Blow) -> Callable[[], None]:
+    def _has_left(self, name: str) -> bool:
+        actor = self.actors[name]
+        return actor.process.poll() is not None or time.monotonic() > actor.sent + _LEAVE_LIMIT
+
+    def _strike(self, blow: Blow) -> Callable[[], Any]:
         verb, name = blow.kind.partition("-")[0], blow.targets[0]
         if name == REDIS:
             return self._strike_redis(verb)
         if verb == "kill":
             for target in blow.targets:
                 self.kill(target)
-            return lambda: self._start_all(blow.targets)
+            return lambda: [self.start(target) for target in blow.targets]
         if verb == "stop":
             actor = self.actors[name]
             actor.stopped = True
             actor.signal(signal.SIGTERM)
-            return lambda: self._start_after_stop(name)
+            return lambda: (self.see_off(name, "stop"), self.start(name))
         if verb == "pause":
             process = self.actors[name].process
             process.send_signal(signal.SIGSTOP)
@@ -280,17 +289,9 @@ class Stage:
         route = f"{name}>redis" if blow.kind.endswith("-redis") else name
         verb = blow.kind.removesuffix("-redis")
         self.relay.tell(verb, route)
-        return lambda: self.relay.tell({"reset": "mend", "refuse": "listen"}.get(verb, "mend"), route)
+        return lambda: self.relay.tell({"refuse": "listen"}.get(verb, "mend"), route)
 
-    def _start_all(self, names: Sequence[str]) -> None:
-        for name in names:
-            self.start(name)
-
-    def _start_after_stop(self, name: str) -> None:
-        self.see_off(name, "stop")
-        self.start(name)
-
-    def _strike_redis(self, verb: str) -> Callable[[], None]:
+    def _strike_redis(self, verb: str) -> Callable[[], Any]:
         assert self._redis
         server = self._redis
         if verb == "pause":
