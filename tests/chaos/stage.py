@@ -104,6 +104,11 @@ class Actor:
         self.sent = time.monotonic()
         self.process.send_signal(number)
 
+    def has_lived(self, seconds: float) -> bool:
+        """Whether it began so long ago."""
+        born = self.ledger.find("born")
+        return born is not None and time.monotonic() - born["t"] > seconds
+
 
 class Stage:
     """All processes of one run."""
@@ -252,6 +257,8 @@ class Stage:
         """Let a blow fall; what is returned ends it, or says that it is too early. None: its target is not there now."""
         if any(name != REDIS and (name not in self.actors or self.actors[name].stopped) for name in blow.targets):
             return None
+        if blow.kind.startswith("stop") and not self.actors[blow.targets[0]].has_lived(1.0):
+            return None  # before it serves, SIGTERM is death
         number = self._numbers = self._numbers + 1
         self.ledger.write("blow", number=number, kind=blow.kind, targets=blow.targets)
         undo = self._strike(blow)
