@@ -23,7 +23,7 @@ def main() -> int:
         "--every", type=float, default=0.7, help="mean seconds from one blow to the next; 0: none (0.7)"
     )
     parser.add_argument("--pace", type=float, default=0.01, help="mean seconds between two calls of a thread (0.01)")
-    parser.add_argument("--threads", type=int, default=4, help="calling threads of each caller (4)")
+    parser.add_argument("--threads", type=int, default=8, help="calling threads of each caller (8)")
     parser.add_argument("--beats", type=float, default=20.0, help="events a second from each worker (20)")
     parser.add_argument("--lease", type=float, default=2.0, help="HUBNET_LEASE (2)")
     parser.add_argument(

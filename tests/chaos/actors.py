@@ -108,7 +108,7 @@ class Load:
     def __init__(self, known: list[bytes], number: int) -> None:
         self._known = known
         self._chance = random.Random(f"{WISHES['seed']} {LIFE} {number}")
-        self._kinds = [self._quick] * 12 + [self._slow] * 2 + [self._again, self._echo, self._fail, self._onward]
+        self._kinds = [self._quick] * 8 + [self._slow] * 4 + [self._again] * 2 + [self._echo, self._fail, self._onward]
 
     def run(self) -> None:
         while not quiet.is_set():
@@ -125,7 +125,7 @@ class Load:
         noted(n, to, timeout, lambda: work(n, peer=to, timeout=timeout) == n)
 
     def _slow(self, n: str, to: bytes, timeout: float | None) -> None:
-        seconds = self._chance.uniform(0.01, 0.3)
+        seconds = self._chance.uniform(0.01, 0.5)
         noted(n, to, timeout, lambda: work(n, seconds, peer=to, timeout=timeout) == n)
 
     def _again(self, n: str, to: bytes, timeout: float | None) -> None:

@@ -20,7 +20,7 @@ ENDLESS = 45.0
 """Seconds within which a call without a deadline ends: nothing that is called takes long, and everything heals."""
 AFTERMATH = 10.0
 """Seconds after a blow in which the register may still speak of it."""
-_CUTS = ("freeze", "freeze-answers", "reset", "refuse")
+_CUTS = ("freeze", "freeze-answers", "lose-answers", "reset", "refuse")
 
 
 class Finding(NamedTuple):

@@ -46,7 +46,7 @@ class Wish(NamedTuple):
     hubs: int = 2
     workers: int = 6
     callers: int = 3
-    threads: int = 4
+    threads: int = 8
     pace: float = 0.01
     beats: float = 20.0
     lease: float = 2.0

@@ -69,9 +69,11 @@ KINDS = {
     "pause-redis": _Kind(0.2, 5.0, 1),
     "freeze": _Kind(0.3, 6.0, 2),
     "freeze-answers": _Kind(0.3, 6.0, 2),
+    "lose-answers": _Kind(0.3, 4.0, 3),
     "reset": _Kind(0.05, 0.1, 2),
     "refuse": _Kind(0.3, 4.0, 1),
     "freeze-redis": _Kind(0.3, 6.0, 1),
+    "lose-answers-redis": _Kind(0.3, 4.0, 2),
     "reset-redis": _Kind(0.05, 0.1, 1),
 }
 

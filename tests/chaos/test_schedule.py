@@ -27,8 +27,8 @@ def test_blows_come_in_order_and_are_over_when_the_storm_is(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_kind_of_blow_falls_within_two_minutes(seed: int):
-    assert {blow.kind for blow in deal(seed, 120, CAST)} == set(KINDS)
+def test_every_kind_of_blow_falls_within_two_minutes_and_a_half(seed: int):
+    assert {blow.kind for blow in deal(seed, 150, CAST)} == set(KINDS)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -42,7 +42,7 @@ def test_nobody_is_struck_while_an_earlier_blow_lasts(seed: int):
 
 def test_blows_that_cut_fall_on_those_alone_who_have_a_relay():
     for blow in deal(3, 300, CAST):
-        if blow.kind in {"freeze", "freeze-answers", "reset", "refuse"}:
+        if blow.kind in {"freeze", "freeze-answers", "lose-answers", "reset", "refuse"}:
             assert set(blow.targets) <= set(CAST.cuttable)
-        if blow.kind in {"freeze-redis", "reset-redis"}:
+        if blow.kind in {"freeze-redis", "lose-answers-redis", "reset-redis"}:
             assert set(blow.targets) <= set(CAST.cuttable_from_redis)
