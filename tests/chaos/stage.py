@@ -134,7 +134,7 @@ class Stage:
         self._env = {
             **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder), "HUBNET_SECRET": secret,
             "HUBNET_LEASE": str(lease), "HUBNET_TIMEOUT": "10", "HUBNET_PORT_RANGE": "1", "HUBNET_HOST": HOST,
-            "HUBNET_THREAD_LIMIT": "8",
+            "HUBNET_THREAD_LIMIT": "16",
         }  # fmt: skip
         self._redis: subprocess.Popen[bytes] | None = None
         self.actors: dict[str, Actor] = {}
