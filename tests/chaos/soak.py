@@ -23,7 +23,9 @@ def look(pid: int) -> Sample:
     """One sample of a process."""
     folder = Path(f"/proc/{pid}")
     rss = int((folder / "statm").read_text().split()[1]) * _PAGE
-    return Sample(time.monotonic(), rss, len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir())))
+    return Sample(
+        round(time.monotonic(), 3), rss, len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir()))
+    )
 
 
 def soak(wish: Wish, folder: Path, *, warm_up: float = WARM_UP) -> Report:
@@ -62,7 +64,10 @@ def _steady(stage: Stage, wish: Wish, target: float, seen: dict[str, list[Sample
         rates.append(_rate(stage, _LOOK))
         pace = max(1e-4, pace * min(2.0, max(0.5, rates[-1] / target)))
         for name, actor in stage.actors.items():
-            seen.setdefault(name, []).append(look(actor.process.pid))
+            seen.setdefault(name, []).append(sample := look(actor.process.pid))
+            stage.ledger.write(
+                "sample", name=name, rate=round(rates[-1]), rss=sample.rss, threads=sample.threads, files=sample.files
+            )
         for name in stage.bury_the_dead():
             raise AssertionError(f"{name} died by itself; see its log in {stage.folder}")
     return sum(rates) / len(rates)
