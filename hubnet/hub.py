@@ -283,6 +283,7 @@ class Hub:
                 own = now - renewed >= self._lease / membership.RENEWALS_PER_LEASE
                 self._renew(last, own=own or everyone, everyone=everyone)
                 renewed = now if own else renewed
+                self._watch.look_again(now)
                 if now - swept >= self._lease / membership.RENEWALS_PER_LEASE:
                     swept = now + machine.jitter(0, self._tick)  # hubs should not sweep in step
                     snapshot = self._registry.snapshot()

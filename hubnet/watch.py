@@ -34,12 +34,14 @@ _log = logging.getLogger("hubnet")
 class Member:
     """A peer whose home is this hub."""
 
-    __slots__ = ("link", "record", "renewed")
+    __slots__ = ("link", "look_at", "looks", "record", "renewed")
 
     def __init__(self, record: Record, link: Link | None, renewed: float) -> None:
         self.record = record
         self.link = link
         self.renewed = renewed
+        self.looks = 0
+        self.look_at = renewed + membership.look_again_after(0)  # if it could not be reached
 
 
 class Watch:
@@ -149,6 +151,36 @@ class Watch:
         if self._registry.withdraw(peer_id, incarnation, only_if_expired=only_if_expired):
             self._counters.add("hub.gone")
             self._tell("left", peer_id)
+
+    def look_again(self, now: float) -> None:
+        """Dial members that could not be reached when they registered: cuts heal, and nobody else would notice."""
+        with self.lock:
+            due = [
+                one for one in self.members.values() if one.link and not one.record["reachable"] and one.look_at <= now
+            ]
+            for member in due:
+                member.looks += 1
+                member.look_at = now + membership.look_again_after(member.looks)
+        for member in due:
+            threading.Thread(target=self._look_again, args=(member,), name="hubnet-look", daemon=True).start()
+
+    def _look_again(self, member: Member) -> None:
+        seen, _ = self.look(member.record)
+        if seen is not Seen.ALIVE:
+            return
+        peer_id = str(member.record["id"]).encode()
+        record = {**member.record, "reachable": True, "reason": ""}
+        with self.lock:
+            if self.members.get(peer_id) is not member:
+                return  # it has registered anew, or left
+        try:
+            self._registry.write(peer_id, record)
+        except HubnetError as error:
+            _log.warning("could not write that a peer is reachable again: %s", error)
+            return
+        with self.lock:
+            member.record = record
+        self._tell("changed", peer_id)
 
     def sweep(self, snapshot: Snapshot) -> None:
         """Look at each peer whose lease has ended before anything is said of it."""

@@ -116,6 +116,15 @@ def judge_expired(seen: Seen, *, silent_for: float, suspect_limit: float, reacha
     return Verdict.GONE
 
 
+def look_again_after(looks: int) -> float:
+    """Seconds until a peer that could not be reached is dialled once more: cuts heal soon, a missing route stays.
+
+    Args:
+        looks: how often that was done since it registered.
+    """
+    return min(2.0 * 2.0 ** min(looks, 10), 60.0)
+
+
 def was_stopped(between_ticks: float, tick: float) -> bool:
     """Whether a hub slept through its own ticks, so that silence proves nothing about others."""
     return between_ticks > tick + 2.0

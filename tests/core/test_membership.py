@@ -19,6 +19,7 @@ from hubnet.core.membership import (
     choose_hubs,
     judge_ended_link,
     judge_expired,
+    look_again_after,
     lost_half,
     too_many_silent,
     was_stopped,
@@ -159,3 +160,8 @@ def test_who_lost_its_hub_looks_for_the_next_one_soon_and_then_once_a_second_at_
     assert soon[1] <= 0.3  # a hundred peers of a hub that died are to be with another one within a second
     assert soon[1] - soon[0] >= 0.3  # and not all at the same moment
     assert all(0.1 <= least < most <= 1.0 for least, most in later)
+
+
+def test_who_could_not_be_reached_is_looked_at_again_soon_then_ever_more_rarely_and_for_good():
+    assert [look_again_after(looks) for looks in range(7)] == [2, 4, 8, 16, 32, 60, 60]
+    assert look_again_after(10_000) == 60
