@@ -209,7 +209,7 @@ def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None
         elif wish["do"] == "stats":
             told = hubnet.stats()
             threads, files = (len(list(Path(f"/proc/self/{what}").iterdir())) for what in ("task", "fd"))
-            ledger.write("open", threads=threads, files=files)
+            ledger.write("open", threads=threads, files=files, links=told["links.idle"] + told["links.incoming"])
             ledger.write("counters", **{name.replace(".", "_"): value for name, value in told.items()})
             if hears():
                 lost, dropped = told.get("events.lost", 0), told.get("events.dropped_queue", 0)

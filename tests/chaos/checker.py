@@ -20,6 +20,10 @@ ENDLESS = 45.0
 """Seconds within which a call without a deadline ends: nothing that is called takes long, and everything heals."""
 AFTERMATH = 10.0
 """Seconds after a blow in which the register may still speak of it."""
+MOST_FILES = 40
+"""Files and sockets open at the end, beside links that are kept for the next call; 16 to 28 were seen."""
+MOST_THREADS = 45
+"""Threads at the end; a peer has about ten, and one more for each of the 16 calls that it may run at once."""
 _CUTS = ("freeze", "freeze-answers", "lose-answers", "reset", "refuse")
 
 
@@ -35,7 +39,7 @@ def check(lines: Iterable[Line], *, slack: float = SLACK) -> list[Finding]:
     facts = Facts(lines)
     return [
         *_outcomes(facts), *_waits(facts, slack), *_honesty(facts), *_order(facts), *_losses(facts), *_last_words(facts),
-        *_presence(facts), *_whole_again(facts), *_lives(facts),
+        *_presence(facts), *_whole_again(facts), *_closed(facts), *_lives(facts),
     ]  # fmt: skip
 
 
@@ -218,6 +222,13 @@ def _wrong_in(listed: dict[str, str], wanted: dict[str, str]) -> str:
     ]
     parts = [f"{what} {which}" for what, which in (("without", missing), ("ghosts", ghosts), ("", not_open)) if which]
     return ", ".join(parts)
+
+
+def _closed(facts: Facts) -> Iterable[Finding]:
+    """Whatever broke, was cut or ended during the storm has left nothing open."""
+    for line in facts.of["open"]:
+        if line["files"] - line["links"] > MOST_FILES or line["threads"] > MOST_THREADS:
+            yield Finding("what ended is closed", f"{line['life']}: {line}")
 
 
 def _lives(facts: Facts) -> Iterable[Finding]:

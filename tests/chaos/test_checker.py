@@ -51,6 +51,7 @@ def good() -> list[Line]:
     lines += [line("w2-3", 21.0, "last", n=5), line("c1-4", 23.0, "stats", lost=1, dropped=0)]
     there = {life: peer_id for life, peer_id in {**IDS, "w1-5": "W1"}.items() if life != "w1-2"}
     for life in there:
+        lines.append(line(life, 23.0, "open", files=60, links=40, threads=20))
         others = [peer_id for one, peer_id in there.items() if one != life]
         lines.append(line(life, 22.0, "listing", listed=dict.fromkeys(others, "open"), text=""))
         lines += [line(life, 22.1, "reached", to=peer_id, ok=True, text="") for peer_id in others]
@@ -145,6 +146,8 @@ FORGED = {
     "no listing at all": ("all list all", drop(what="listing", life="w2-3")),
     "a call that fails at the end": ("all call all", alter({"ok": False}, what="reached", life="w2-3", to="H")),
     "a call not tried at the end": ("all call all", drop(what="reached", life="w2-3", to="H")),
+    "sockets that stayed open": ("what ended is closed", alter({"files": 81}, what="open", life="h1-1")),
+    "threads that stayed": ("what ended is closed", alter({"threads": 46}, what="open", life="h1-1")),
     "a death of its own": ("nobody dies by itself", alter({"how": "itself"}, what="ended", whose="h1-1")),
     "one that would not stop": ("nobody dies by itself", alter({"how": "hung"}, what="ended", whose="h1-1")),
     "a traceback": ("no defect in a log", add(line("run", 9.0, "trace", whose="h1-1", text="Traceback"))),
