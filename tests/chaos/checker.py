@@ -20,6 +20,11 @@ ENDLESS = 45.0
 """Seconds within which a call without a deadline ends: nothing that is called takes long, and everything heals."""
 AFTERMATH = 10.0
 """Seconds after a blow in which the register may still speak of it."""
+WRONG = frozenset({
+    "AuthenticationError", "LocalProtocolError", "RemoteProtocolError", "ConfigError", "EncodeError", "DecodeError",
+    "InvalidConnection", "NotAllowed", "UnknownFlag",
+})  # fmt: skip
+"""Errors that blame what nobody did here: all have one secret, one version and the same connections."""
 MOST_FILES = 40
 """Files and sockets open at the end, beside links that are kept for the next call; 16 to 28 were seen."""
 MOST_THREADS = 45
@@ -58,9 +63,12 @@ def _outcomes(facts: Facts) -> Iterable[Finding]:
             yield Finding(
                 "every wait ends", f"{call['n']}, called at {call['t']:.3f} by {call['life']}, has no outcome"
             )
+    nested = {call["n"] for call in facts.of["call"] if call["nested"]}  # whoever makes these may be told to stop
     for end in facts.of["end"]:
         if end["ran"] not in {"NO", "MAYBE", "YES"}:
             yield Finding("every error is one of hubnet's", f"{end['n']}: {end['how']}: {end['text']}")
+        if end["how"] in WRONG and end["n"] not in nested:
+            yield Finding("nobody is blamed for what he did not", f"{end['n']}: {end['how']}: {end['text']}")
         if not end["right"]:
             yield Finding("an answer is that of its own call", f"{end['n']}: {end['text']}")
 

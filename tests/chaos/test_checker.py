@@ -114,6 +114,7 @@ FORGED = {
         "every wait ends", add({**call("in", 5.0, life="w1-5"), "nested": True}),
     ),
     "an error of nobody's": ("every error is one of hubnet's", alter({"ran": None, "how": "KeyError"}, what="end", n="lost")),
+    "a wrong secret": ("nobody is blamed for what he did not", alter({"how": "AuthenticationError"}, what="end", n="none")),
     "another call's answer": ("an answer is that of its own call", alter({"right": False}, what="end", n="ok")),
     "an end long after the deadline": ("every wait ends in time", alter({"t": 12.7}, what="end", n="none")),
     "an end long after, of a call without a deadline": ("every wait ends in time", alter({"t": 60.0}, what="end", n="again")),
