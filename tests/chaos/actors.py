@@ -28,7 +28,8 @@ _PATIENCE = 25.0
 _MORE_BEATS = 2.0
 ledger = (Tally if WISHES.get("tally") else Ledger)(FOLDER / f"{LIFE}.jsonl")
 quiet, silent = threading.Event(), threading.Event()
-beaten: list[int] = []
+beaten = -1
+"""The number of the last event."""
 _numbers = iter(range(1 << 62))
 _numbering = threading.Lock()
 
@@ -204,8 +205,8 @@ def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None
             silent.set()
             for thread in beats:
                 thread.join()
-            if beaten:
-                ledger.write("last", n=len(beaten) - 1)
+            if ROLE == "worker" and beaten >= 0:
+                ledger.write("last", n=beaten)
         elif wish["do"] == "stats":
             told = hubnet.stats()
             threads, files = (len(list(Path(f"/proc/self/{what}").iterdir())) for what in ("task", "fd"))
@@ -219,11 +220,11 @@ def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None
 
 
 def keep_beating() -> None:
+    global beaten
     while not silent.wait(1 / WISHES["beats"]):
-        n = len(beaten)
-        ledger.write("pub", n=n)
-        beat(n)
-        beaten.append(n)
+        ledger.write("pub", n=beaten + 1)
+        beat(beaten + 1)
+        beaten += 1
 
 
 def hears() -> bool:
