@@ -47,6 +47,7 @@ REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
 )
 _PRESENCE_EVERY = 0.1
 _MINUTE = 60.0
+_HEAR_FIRST = 1.0
 _log = logging.getLogger("hubnet")
 
 
@@ -273,6 +274,9 @@ class Hub:
             now = time.monotonic()
             if last > 0 and membership.was_stopped(now - last, self._tick):
                 self._grant_everyone(now)
+                last = now
+                self._wait(_HEAR_FIRST)  # who left meanwhile said so: it is heard before anybody's record is missed
+                continue
             try:
                 if self._unsigned:
                     self._write_all()
@@ -299,11 +303,11 @@ class Hub:
             except Exception:
                 _log.exception("the hub could not do its round; it tries again")
             last = now
-            self._wait()
+            self._wait(self._tick)
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float) -> None:
         """Until the next tick; news go out at most every 100 ms."""
-        end = time.monotonic() + self._tick
+        end = time.monotonic() + seconds
         while not self._stopping and (left := end - time.monotonic()) > 0:
             woken = self._wake.wait(left)
             self._wake.clear()
@@ -337,7 +341,7 @@ class Hub:
             ids = [
                 peer_id
                 for peer_id, one in self._watch.members.items()
-                if one.renewed >= since or (everyone and one.link)
+                if (everyone or one.renewed >= since) and one.link and not one.link.ended
             ]
         record = self._own_record()
         ids.append(self._own_id)  # each time: a Redis that has forgotten this hub has forgotten whatever else it knew

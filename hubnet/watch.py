@@ -118,10 +118,12 @@ class Watch:
                     return  # it came back, or left
                 cut_off = membership.lost_half(self._ended, members, ended)
             try:
+                moved = self._moved(peer_id, member)
                 verdict = membership.judge_ended_link(
-                    seen, looks=looks, reachable=member.record["reachable"],
-                    renewed_elsewhere=self._moved(peer_id, member), cut_off=cut_off,
-                )  # fmt: skip
+                    seen, looks=looks, reachable=member.record["reachable"], renewed_elsewhere=moved, cut_off=cut_off
+                )
+                if moved:
+                    self._hand_over(peer_id, member)
                 if verdict is Verdict.GONE:
                     with self.lock:
                         if self.members.get(peer_id) is not member:
@@ -141,6 +143,12 @@ class Watch:
             or record["incarnation"] != member.record["incarnation"]
             or record["home"] != self._own_id.decode()
         )
+
+    def _hand_over(self, peer_id: bytes, member: Member) -> None:
+        """Another hub has taken it in or seen it go: kept here, it would be written again when a renewal misses it."""
+        with self.lock:
+            if self.members.get(peer_id) is member:
+                del self.members[peer_id]
 
     def _bury(self, peer_id: bytes, incarnation: str, *, only_if_expired: bool = False) -> None:
         with self.lock:
