@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +32,7 @@ def main() -> int:
     )
     parser.add_argument("--keep", type=Path, help="a folder for ledgers and logs, which are kept there")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends the run ends its processes
     folder = given.keep or Path(tempfile.mkdtemp(prefix="hubnet-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     wish = Wish(
