@@ -189,6 +189,8 @@ class Dialler:
         except TimeoutError:
             raise _silent(where) from None
         except EOFError:
+            if time.monotonic() >= limit:  # we were stopped ourselves, and the other end does not wait for long
+                raise _silent(where) from None
             raise AuthenticationError(
                 f"{where} closed our handshake: another secret, namespace or version; its log says which"
             ) from None

@@ -15,7 +15,7 @@ from hubnet.core.handshake import ANY_INCARNATION, Self, digest_of
 from hubnet.errors import AuthenticationError, HubnetError, PeerBusy, PeerUnreachable, RemoteProtocolError
 from hubnet.links import dial
 from hubnet.links.dial import Unreachable
-from tests.waiting import free_port
+from tests.waiting import eventually, free_port
 
 from .loopback import OTHER_RING, Ends, listener, soon
 
@@ -58,6 +58,29 @@ def test_a_dial_ends_in_a_link_that_knows_who_is_there(ends: Ends) -> None:
     assert link.foreign == other.own
     link.say_bye()
     link.close()
+
+
+def test_who_was_stopped_itself_in_the_middle_of_a_handshake_blames_no_secret(ends: Ends) -> None:
+    dialler = ends().dialler
+
+    class Stopped(socket.socket):
+        """Reads when the time for it is over, as a process does that was stopped meanwhile."""
+
+        def recv(self, size: int) -> bytes:  # type: ignore[override]
+            eventually(lambda: time.monotonic() > deadline)
+            return super().recv(size)
+
+    def open_(host: str, port: int, deadline: float) -> socket.socket:
+        sock = Stopped()
+        sock.connect((host, port))
+        return sock
+
+    dialler._open = open_
+    with stranger(lambda sock: sock.recv(1000)) as port:
+        deadline = time.monotonic() + 0.2
+        with pytest.raises(Unreachable) as caught:
+            dialler.dial("127.0.0.1", port, ANYBODY, deadline)
+    assert caught.value.how == dial.SILENT
 
 
 def test_a_host_name_is_looked_up(ends: Ends) -> None:
