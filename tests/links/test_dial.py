@@ -83,6 +83,21 @@ def test_who_was_stopped_itself_in_the_middle_of_a_handshake_blames_no_secret(en
     assert caught.value.how == dial.SILENT
 
 
+def test_a_peer_that_stops_in_the_middle_of_a_handshake_breaks_it_off_and_blames_no_secret(ends: Ends) -> None:
+    one, other = ends().serve(), ends().serve()
+
+    def open_(host: str, port: int, deadline: float) -> socket.socket:
+        sock = socket.create_connection((host, port))
+        eventually(lambda: len(other.serving._arrivals) == 1)
+        other.close()
+        return sock
+
+    one.dialler._open = open_
+    with pytest.raises(Unreachable) as caught:
+        one.dialler.dial("127.0.0.1", other.port, ANYBODY, soon())
+    assert caught.value.how == dial.BROKEN_OFF
+
+
 def test_a_host_name_is_looked_up(ends: Ends) -> None:
     one, other = ends().serve(), ends().serve()
     one.dialler.dial("localhost", other.port, ANYBODY, soon()).close()
