@@ -19,7 +19,8 @@ from hubnet.links.link import Link
 if TYPE_CHECKING:
     from hubnet.links.encrypted import Secured
 
-HANDSHAKE_LIMIT = 5.0
+HANDSHAKE_LIMIT = 4.5
+"""Seconds; less than the other end waits (arrivals.LIMIT): if it gives up first, its end would be taken for a refusal."""
 REFUSED, UNANSWERED, SILENT, ANOTHER = "refused", "unanswered", "silent", "another"
 UNKNOWN_NAME, BROKEN_OFF, ITSELF = "unknown-name", "broken-off", "itself"
 

@@ -13,7 +13,7 @@ import pytest
 from hubnet.core import handshake
 from hubnet.core.handshake import ANY_INCARNATION, Self, digest_of
 from hubnet.errors import AuthenticationError, HubnetError, PeerBusy, PeerUnreachable, RemoteProtocolError
-from hubnet.links import dial
+from hubnet.links import arrivals, dial
 from hubnet.links.dial import Unreachable
 from tests.waiting import eventually, free_port
 
@@ -58,6 +58,10 @@ def test_a_dial_ends_in_a_link_that_knows_who_is_there(ends: Ends) -> None:
     assert link.foreign == other.own
     link.say_bye()
     link.close()
+
+
+def test_who_dials_gives_up_before_the_other_end_does() -> None:
+    assert dial.HANDSHAKE_LIMIT <= arrivals.LIMIT - 0.5
 
 
 def test_who_was_stopped_itself_in_the_middle_of_a_handshake_blames_no_secret(ends: Ends) -> None:
