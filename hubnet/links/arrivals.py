@@ -171,9 +171,7 @@ class Arrivals:
         """Break all of them off: an end without a word would say that their secret is another."""
         for fd, half in list(self.half_open.items()):
             if self._ends(fd, half):
-                with suppress(OSError):  # it has ended already
-                    half.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                half.sock.close()
+                half.break_off()
 
     def abandon(self) -> None:
         """In a forked child: close our copies; the lock may be held by a thread that is not here."""
