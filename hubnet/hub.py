@@ -87,6 +87,7 @@ class Hub:
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
+        self._met = ""  # which register the last round found
         self._watch = Watch(own_id, registry, dialler, counters, self._tell, lease=lease, suspect=suspect)
 
     def connections(self) -> list[Connection]:
@@ -344,12 +345,13 @@ class Hub:
                 if (everyone or one.renewed >= since) and one.link and not one.link.ended
             ]
         record = self._own_record()
-        ids.append(self._own_id)  # each time: a Redis that has forgotten this hub has forgotten whatever else it knew
+        ids.append(self._own_id)  # each time: what a hub says of itself is to stand there at once
         missing = self._registry.renew(ids, (self._own_id, self._entry(record)) if own else None, ours=True)
-        if self._own_id in missing:  # it may have died and come back between two commands, which no connection tells
+        if self._own_id in missing:
             self._write_own()
-            if not everyone:
-                self._renew(since, own=False, everyone=True)
+        met, self._met = self._met, self._registry.epoch
+        if met != self._met and not everyone:  # Redis may die and come back between two commands: no connection tells
+            self._renew(since, own=True, everyone=True)
         for peer_id in missing:
             with self._watch.lock:
                 member = self._watch.members.get(peer_id)

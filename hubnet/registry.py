@@ -74,6 +74,8 @@ class Registry:
         self._now = 0.0
         self._complaints = Complaints()
         self._marks: dict[bytes, str] = {}  # of the records that we wrote last
+        self.epoch = ""
+        """Which register the last renewal met: another one after Redis has lost what it knew."""
         self.strangers = 0
         """Hubs in the register that signed with a secret which is not ours, when last read."""
 
@@ -131,9 +133,9 @@ class Registry:
             entry = hub[0], signing.sign(said, self._place(self._names.hubs, hub[0]), self._ring).encode()
         marks = self._marks if ours else {}
         members = [Renewal(encoded(decode_id(peer_id).group), peer_id, marks.get(peer_id, "")) for peer_id in ids]
-        now, missing = self._store.renew(members, entry, self._lease_ms, self._expiry_ms)
-        self._now = now / 1000
-        return missing
+        renewed = self._store.renew(members, entry, self._lease_ms, self._expiry_ms)
+        self._now, self.epoch = renewed.now / 1000, renewed.epoch
+        return renewed.missing
 
     def snapshot(self) -> Snapshot:
         """All records; read again only when the version says so."""

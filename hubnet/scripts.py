@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubnet.broker import Broker
 from hubnet.core.channels import Names
-from hubnet.core.register import Entry, Late, Renewal
+from hubnet.core.register import Entry, Late, Renewal, Renewed
 from hubnet.errors import BrokerUnavailable
 from hubnet.links.complaints import Complaints
 
@@ -85,8 +85,8 @@ if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[5]) 
     + "return 1"
 )
 
-# Keys: leases, hubs, groups, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry, then each
-# id, its group, the number of the key that holds its record, and the SHA-1 of that.
+# Keys: leases, hubs, groups, version, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry,
+# then each id, its group, the number of the key that holds its record, and the SHA-1 of that.
 _RENEW = (
     _NOW
     + """
@@ -103,7 +103,7 @@ for n = 5, #ARGV, 4 do
 end
 if entry ~= '' then redis.call('HSET', KEYS[2], ARGV[3], entry) end
 for n = 1, #KEYS do redis.call('PEXPIRE', KEYS[n], ARGV[2]) end
-return {now, missing}
+return {now, missing, redis.call('HGET', KEYS[4], 'epoch') or ''}
 """
 )
 
@@ -157,9 +157,7 @@ class RedisStore:
         condition = "expired" if only_if_expired else "any"
         return bool(self._run(_WITHDRAW, self._keys(group), [peer_id, incarnation, epoch, condition, group]))
 
-    def renew(
-        self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
-    ) -> tuple[float, list[bytes]]:
+    def renew(self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int) -> Renewed:
         groups = sorted({one.group for one in members})
         names = self._names
         keys = [names.leases, names.hubs, names.groups, names.version, *map(self._records, groups)]
@@ -167,8 +165,8 @@ class RedisStore:
         arguments: list[Any] = [lease, expiry, *(hub or (b"", b""))]
         for group, peer_id, mark in members:
             arguments += [peer_id, group, place[group], mark]
-        now, missing = self._run(_RENEW, keys, arguments)
-        return now, list(missing)
+        now, missing, epoch = self._run(_RENEW, keys, arguments)
+        return Renewed(now, list(missing), text(epoch))
 
     def late(self) -> Late:
         now, late, epoch, counter = self._run(_EXPIRED, [self._names.leases, self._names.version], [])

@@ -50,6 +50,20 @@ class Renewal(NamedTuple):
     mark: str = ""
 
 
+class Renewed(NamedTuple):
+    """What came of a renewal.
+
+    Attributes:
+        now: milliseconds of the register's own clock.
+        missing: those whose record must be written again.
+        epoch: which register it was: another one after it was lost and begun anew; "" where nobody has written yet.
+    """
+
+    now: float
+    missing: list[bytes]
+    epoch: str
+
+
 def mark_of(text: bytes) -> str:
     """What tells a record from another; no more than that hangs on it, and Redis's scripts know it."""
     return hashlib.sha1(text, usedforsecurity=False).hexdigest()
@@ -82,10 +96,8 @@ class Store(Protocol):
     def withdraw(self, group: str, peer_id: bytes, incarnation: str, epoch: str, *, only_if_expired: bool) -> bool:
         """Take a record out, if it is still of this incarnation; whether it was."""
 
-    def renew(
-        self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
-    ) -> tuple[float, list[bytes]]:
-        """Give fresh leases to members, and a hub its entry; now, and those whose record must be written again."""
+    def renew(self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int) -> Renewed:
+        """Give fresh leases to members, and a hub its entry."""
 
     def late(self) -> Late:
         """Whose lease has ended, and the version."""
@@ -156,7 +168,7 @@ class Register:
 
     def renew(
         self, now: float, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
-    ) -> list[bytes]:
+    ) -> Renewed:
         """As ``Store.renew``."""
         self._forget(now)
         missing = []
@@ -169,7 +181,7 @@ class Register:
         if hub is not None:
             self._hubs[hub[0]] = hub[1]
         self._touch(now + expiry, LEASES, HUBS, GROUPS, VERSION, *(_records_of(one.group) for one in members))
-        return missing
+        return Renewed(now, missing, self._epoch)
 
     def late(self, now: float) -> Late:
         """As ``Store.late``."""

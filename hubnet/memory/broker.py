@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from hubnet.core.register import Entry, Late, Register, Renewal
+from hubnet.core.register import Entry, Late, Register, Renewal, Renewed
 from hubnet.errors import BrokerUnavailable
 from hubnet.memory.network import Listener, Network
 from hubnet.memory.stream import End
@@ -189,10 +189,8 @@ class MemoryStore:
             )
         )
 
-    def renew(
-        self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
-    ) -> tuple[float, list[bytes]]:
-        return self._do(lambda register, now: (now, register.renew(now, members, hub, lease, expiry)))
+    def renew(self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int) -> Renewed:
+        return self._do(lambda register, now: register.renew(now, members, hub, lease, expiry))
 
     def late(self) -> Late:
         return self._do(lambda register, now: register.late(now))

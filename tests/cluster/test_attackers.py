@@ -210,7 +210,7 @@ def test_what_a_container_with_a_hubs_user_writes_leads_nobody_to_it_and_the_reg
                     assert all(record["host"] != address for record in found.values())
         print(told)
         rounds, written, refused = attacker.ask("writer.end()")
-        assert (rounds > 20, written > 10 * rounds, refused) == (True, True, 0)
+        assert (rounds > 20, written >= 5 * rounds, refused) == (True, True, 0)
         for hub, number in zip(hubs, before, strict=True):
             assert counted(asks, "records.rejected", hub) > number + 20
         assert attacker.ask("impostor.heard") == []

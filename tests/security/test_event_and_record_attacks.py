@@ -19,7 +19,7 @@ from hubnet.core.handshake import NOT_ME, Self, digest_of
 from hubnet.core.identity import generate_id
 from hubnet.core.keys import Keyring
 from hubnet.core.membership import Record, choose_hubs
-from hubnet.core.register import Entry, Late, Register
+from hubnet.core.register import Entry, Late, Register, Renewed
 from hubnet.errors import AuthenticationError
 from hubnet.registry import Registry
 from tests.core import ends
@@ -183,10 +183,10 @@ class Shelf:
 
     def renew(
         self, members: Sequence[tuple[str, bytes]], hub: tuple[bytes, bytes] | None, lease: int, expiry: int
-    ) -> tuple[float, list[bytes]]:
+    ) -> Renewed:
         if hub is not None:
             self.their_hubs[hub[0]] = hub[1]
-        return self.now_ms, [peer_id for _, peer_id, _ in members if peer_id not in self.peers]
+        return Renewed(self.now_ms, [peer_id for _, peer_id, _ in members if peer_id not in self.peers], "")
 
     def late(self) -> Late:
         return Late(self.now_ms, {}, "")  # no version: all is read each time

@@ -134,7 +134,7 @@ def register(seed: int) -> float:  # noqa: C901 - one story, told in order
                 promise(stale == "older", "a stale record was written over a newer one")
         for one in list(up):
             if now >= stopped_until and dice.random() < 0.8:
-                if store.renew(ms(), [Renewal("g", one, mark_of(texts[one]))], None, int(LEASE * 1000), 10**9):
+                if store.renew(ms(), [Renewal("g", one, mark_of(texts[one]))], None, int(LEASE * 1000), 10**9).missing:
                     write(one, up[one], revision[up[one]])
                 last_renewed[one] = now
         while late and late[0][0] <= now:

@@ -8,7 +8,7 @@ from typing import Any
 from hubnet.core import calls, membership
 from hubnet.core.marks import Marks
 from hubnet.core.membership import Seen, Verdict
-from hubnet.core.register import Register
+from hubnet.core.register import Register, Renewed
 from hubnet.core.sequence import Arrival, Sequence
 from hubnet.errors import MAYBE, NO
 
@@ -51,7 +51,7 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "any incarnation is written over": (Register, "write", _write(replaces="anything")),
     "a stale revision is written": (Register, "write", _write(revision=10**6)),
     "a late withdrawal removes anybody": (Register, "withdraw", _whoever),
-    "renewing gives no lease": (Register, "renew", lambda real: lambda self, *args: []),
+    "renewing gives no lease": (Register, "renew", lambda real: lambda self, now, *args: Renewed(now, [], "")),
     "the living are gone": (membership, "judge_expired", _verdict(Seen.ALIVE, Verdict.GONE)),
     "the silent are gone at once": (membership, "judge_expired", _verdict(Seen.SILENT, Verdict.GONE)),
     "the silent stay for ever": (membership, "judge_expired", _verdict(Seen.SILENT, Verdict.LOOK_AGAIN)),
