@@ -262,6 +262,7 @@ def no_name_server(farm: Farm, *, limit: float = 2.0) -> Seen:
     others = [there.ask(known)[0] for _ in range(20)]
     said, begin, ended = eventually(lambda: there.ask("said"), timeout=60)[0]
     there.close()
+    farm.whole()  # what comes next counts who is declared gone
     broken = {
         "the call ends": "" if said in [("PeerUnreachable", "NO"), ("CallTimeout", "NO")] else repr(said),
         "others are called": _differs(others, [1] * 20),
