@@ -32,7 +32,7 @@ from hubnet.errors import (
     RemoteError,
 )
 from hubnet.links.context import here
-from hubnet.links.dial import ANOTHER, BROKEN_OFF, ITSELF, REFUSED, Dialler, Unreachable
+from hubnet.links.dial import ANOTHER, BROKEN_OFF, ITSELF, NO_FILES, REFUSED, Dialler, Unreachable
 from hubnet.links.limits import Limits
 from hubnet.links.link import Frame, Link, Vanished
 from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
@@ -219,9 +219,7 @@ class Caller:
         for fresh in (False, True):
             endpoint = self._where(peer_id, limit, stale)
             try:
-                link = self._dialler.dial(
-                    endpoint.host, endpoint.port, Self(digest_of(peer_id), endpoint.incarnation), limit
-                )
+                link = self._dial(endpoint, limit)
             except Unreachable as error:
                 if deadline is not None and time.monotonic() >= deadline:
                     where = f"{endpoint.host}:{endpoint.port}"
@@ -240,6 +238,21 @@ class Caller:
                 known[1].kid = link.kid
             return known, link
         raise LocalProtocolError("unreachable code")
+
+    def _dial(self, endpoint: Endpoint, limit: float) -> Link:
+        """A fresh link; where no more files may be open here, idle links to others make room for it."""
+        wanted = Self(digest_of(endpoint.peer_id), endpoint.incarnation)
+        while True:
+            try:
+                return self._dialler.dial(endpoint.host, endpoint.port, wanted, limit)
+            except Unreachable as error:
+                if error.how != NO_FILES or not self._give_up_idle():
+                    raise
+
+    def _give_up_idle(self) -> bool:
+        """Close one idle link, of the peer that has most of them; whether there was one."""
+        fullest = max((pool for _, pool in list(self.pools.values())), key=len, default=None)
+        return fullest is not None and fullest.retire()
 
     def _where(self, peer_id: bytes, limit: float, stale: Unreachable | None) -> Endpoint:
         """Where a peer is; asked for afresh once what was known has led nowhere."""

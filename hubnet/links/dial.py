@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 HANDSHAKE_LIMIT = 4.5
 """Seconds; less than the other end waits (arrivals.LIMIT): if it gives up first, its end would be taken for a refusal."""
 REFUSED, UNANSWERED, SILENT, ANOTHER = "refused", "unanswered", "silent", "another"
-UNKNOWN_NAME, BROKEN_OFF, ITSELF = "unknown-name", "broken-off", "itself"
+UNKNOWN_NAME, BROKEN_OFF, ITSELF, NO_FILES = "unknown-name", "broken-off", "itself", "no-files"
 
 
 class Unreachable(PeerUnreachable):
@@ -149,6 +150,9 @@ class Dialler:
             text = f"cannot reach {where}: it broke off as we came ({error}): its process ended, or takes no more links"
             raise _unreachable(BROKEN_OFF, text) from error
         except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                text = f"cannot reach {where}: no more files may be open here ({error}): raise the limit (ulimit -n)"
+                raise _unreachable(NO_FILES, text) from error
             reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             raise _unreachable(
                 UNANSWERED,

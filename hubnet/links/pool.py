@@ -51,14 +51,15 @@ class Pool:
         links = self.idle.copy()  # in one step: other threads take and give meanwhile
         return bool(links) and all(now - link.used > IDLE_LIMIT for link in links)
 
-    def retire(self) -> None:
-        """Close the coldest link."""
+    def retire(self) -> bool:
+        """Close the coldest link; whether there was one."""
         try:
             coldest = self.idle.popleft()
         except IndexError:
-            return
+            return False
         coldest.say_bye()
         coldest.close()
+        return True
 
     def __len__(self) -> int:
         return len(self.idle)

@@ -106,3 +106,24 @@ def test_of_calls_at_once_with_64_open_files_each_is_answered_or_has_not_run_and
         assert eventually(lambda: caller.ask(f"outcome_of(lambda: nap(0, peer={peer_id!r}), 0)")[1] == "answer")
     finally:
         net.close()
+
+
+def test_idle_links_make_room_for_a_peer_that_was_not_called_before(tmp_path: Path) -> None:
+    """All files that may be open are idle links to one peer, which are kept for a minute; a second one is called at once."""
+    net = StormNet(tmp_path)
+    try:
+        net.hub()
+        served, second = net.peer(), net.peer()
+        caller = net.peer(group="callers")
+        known, unknown = net.ids([served, second])
+        gate = net.gate()
+        caller.run(f"begin(wait_at, {gate.path!r}, {known!r}, range(30))")
+        eventually(lambda: len(served.ask("under_way")) == 30)
+        gate.open()
+        assert [kind for _, kind, _, _ in caller.ask("ended()", 60)] == ["answer"] * 30
+        caller.run("import resource; used = len(os.listdir('/proc/self/fd')) - 1")
+        assert caller.ask("hubnet.stats()['links.idle']") >= 30
+        caller.run("resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))")
+        assert caller.ask(f"outcome_of(lambda: nap(0, peer={unknown!r}), 0)")[1:3] == ("answer", second.pid)
+    finally:
+        net.close()
