@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -147,13 +148,14 @@ def files_of(rows: Iterable[Row]) -> list[str]:
     return sorted({test.partition("::")[0] for row in rows for test in row.tests})
 
 
-def compare(chosen: list[Sabotage], *, whole: bool, log: IO[str]) -> bool:
+def compare(chosen: list[Sabotage], *, whole: bool, log: IO[str], jobs: int = 1) -> bool:
     """Run all of these and print what they did; whether all did what is expected of them.
 
     Args:
         chosen: the sabotages.
         whole: run all reference tests for each, and not only the files that show its rows.
         log: for the output of the test runs.
+        jobs: how many run side by side.
     """
     rows = [row for row in reference_report.rows() if row.tests]
     expected = {sabotage.name: named(sabotage, rows) for sabotage in chosen}
@@ -167,20 +169,27 @@ def compare(chosen: list[Sabotage], *, whole: bool, log: IO[str]) -> bool:
     width = max(len(sabotage.name) for sabotage in chosen)
     print(f"{'sabotage':<{width}}  named rows red  others red  verdict", flush=True)
     good = 0
-    for sabotage in chosen:
+
+    def tried(sabotage: Sabotage) -> tuple[Verdict, str]:
         meant, tested = expected[sabotage.name], _of(files[sabotage.name], rows)
-        print(f"\n===== {sabotage.name}", file=log, flush=True)
-        with copy(sabotage) as root:
-            verdict = judged(meant, tested, run(root, files[sabotage.name], meant, tested, log))
-        good += verdict.good
-        count = f"{len(verdict.red)} of {len(meant)}"
-        print(
-            f"{sabotage.name:<{width}}  {count:>14}  {len(verdict.others):>10}  {'noticed' if verdict.good else 'WRONG'}"
-        )
-        for what, ones in (("still green", verdict.green), ("red as well", verdict.others)):
-            for row in ones:
-                print(f"    {what}: {called(row):.150}")
-        sys.stdout.flush()
+        with copy(sabotage) as root, tempfile.TemporaryFile("w+") as said:
+            verdict = judged(meant, tested, run(root, files[sabotage.name], meant, tested, said))
+            said.seek(0)
+            return verdict, said.read()
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for sabotage, (verdict, said) in zip(chosen, pool.map(tried, chosen), strict=True):
+            meant = expected[sabotage.name]
+            print(f"\n===== {sabotage.name}\n{said}", file=log, flush=True)
+            good += verdict.good
+            count = f"{len(verdict.red)} of {len(meant)}"
+            print(
+                f"{sabotage.name:<{width}}  {count:>14}  {len(verdict.others):>10}  {'noticed' if verdict.good else 'WRONG'}"
+            )
+            for what, ones in (("still green", verdict.green), ("red as well", verdict.others)):
+                for row in ones:
+                    print(f"    {what}: {called(row):.150}")
+            sys.stdout.flush()
     print(f"\n{good} of {len(chosen)} sabotages noticed as expected")
     return good == len(chosen)
 
@@ -196,13 +205,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sabotage", description="Break hubnet; do the tests notice?")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in SABOTAGES], help="only these")
     parser.add_argument("--short", action="store_true", help="a handful, and only the test files concerned")
+    parser.add_argument("--jobs", type=int, default=1, help="how many side by side; 1 by default")
     parser.add_argument("--log", type=Path, default=Path(os.devnull), help="where the output of the test runs goes")
     options = parser.parse_args()
     chosen = [one for one in SABOTAGES if options.only is None or one.name in options.only]
     if options.short and options.only is None:
         chosen = [one for one in chosen if one.short]
     with options.log.open("w") as log:
-        return 0 if compare(chosen, whole=not options.short, log=log) else 1
+        return 0 if compare(chosen, whole=not options.short, log=log, jobs=options.jobs) else 1
 
 
 if __name__ == "__main__":
