@@ -71,7 +71,9 @@ class Parts:
         secured = world.secured(settings)
         self._suites = handshake.suites_for(settings.wire, settings.integrity, in_tls=secured is not None)
         self._binding = secured.binding if secured else b""
-        dialler = Dialler(self._self, self.ring, self._suites, self._hello, world.open, secured, most=limits.call)
+        self._dialler = dialler = Dialler(
+            self._self, self.ring, self._suites, self._hello, world.open, secured, most=limits.call
+        )
         sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
         packer, opener = Packer(sender, self.ring), Opener(self.ring)
         self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
@@ -136,7 +138,15 @@ class Parts:
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the parent's sockets, say nothing."""
-        for part in (self.serving, self.caller, self.directory, self.home, self.publisher, self.subscriber):
+        for part in (
+            self._dialler,
+            self.serving,
+            self.caller,
+            self.directory,
+            self.home,
+            self.publisher,
+            self.subscriber,
+        ):
             part.abandon()
         for connection in self.tables.connections:
             connection.running = 0  # what the parent runs is not run here

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from hubnet import address
 from hubnet.core import frames, handshake
@@ -95,6 +96,7 @@ class Dialler:
         self._open = open_
         self._secured = secured
         self._most = most
+        self._links: WeakSet[Link] = WeakSet()
 
     @property
     def kid(self) -> bytes:
@@ -125,6 +127,7 @@ class Dialler:
                 link = Link(
                     sock, frames.protection(session), session.foreign, session.suite, leftover, session.kid, self._most
                 )
+                self._links.add(link)
                 link.friendly = {"host": host, "port": port}
                 link.send(link.protection.pack(frames.HELLO, self._hello()), deadline)
                 return link
@@ -137,6 +140,11 @@ class Dialler:
             raise PeerBusy(f"the peer at {where} takes no link now: {said}; try later or elsewhere")
         how = ITSELF if session.verdict == handshake.SELF else ANOTHER
         raise _unreachable(how, f"{where}: {said}, not the peer that was dialled; ask for a fresh listing")
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's links, those included over which its threads wait for an answer."""
+        for link in self._links:
+            link.disown()
 
     def _connect(self, host: str, port: int, deadline: float, where: str) -> Any:
         try:

@@ -8,7 +8,9 @@ after a whole request, without an authenticated bye, means that nobody can know.
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 import select
 import socket
 import sys
@@ -48,6 +50,7 @@ class Link:
     """One authenticated byte stream; used by one thread at a time, closed by its owner."""
 
     __slots__ = (
+        "__weakref__",
         "_leftover",
         "_open_result",
         "_poll",
@@ -271,7 +274,7 @@ class Link:
                 self._stalled(deadline, MAYBE)
                 continue
             except OSError as error:
-                raise PeerLost(f"the link broke ({error})", ran=MAYBE) from error
+                raise PeerLost(_why(error), ran=MAYBE) from error
             if not data:
                 raise PeerLost("the link ended without a goodbye: its process died or was cut off", ran=MAYBE)
             self.stalls = 0
@@ -302,7 +305,7 @@ class Link:
                 self._stalled(deadline, MAYBE)
                 continue
             except OSError as error:
-                raise PeerLost(f"the link broke ({error})", ran=MAYBE) from error
+                raise PeerLost(_why(error), ran=MAYBE) from error
             if not got:
                 raise PeerLost("the link ended in the middle of a message", ran=MAYBE)
             self.stalls = 0
@@ -401,6 +404,22 @@ class Link:
     def close(self) -> None:
         """Close the socket."""
         self._sock.close()
+
+    def disown(self) -> None:
+        """In a forked child: let go of the parent's socket, without a word, while a read of it may be under way.
+
+        Its descriptor leads nowhere from now on, and stays taken: nobody else's file gets its number in the middle of a read.
+        """
+        if (fd := self._sock.fileno()) >= 0:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, fd, inheritable=False)
+            os.close(nowhere)
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.ENOTSOCK:  # as disown() leaves it
+        return "this process was forked in the middle of the call, and its answer is the parent's"
+    return f"the link broke ({error})"
 
 
 def _broken_answer(error: RemoteProtocolError) -> PeerLost:
