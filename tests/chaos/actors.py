@@ -6,6 +6,8 @@ its ledger before it is done and after; what the run wants of it comes over its 
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import logging
 import os
@@ -32,6 +34,7 @@ beaten = -1
 """The number of the last event."""
 _numbers = iter(range(1 << 62))
 _numbering = threading.Lock()
+_libc = ctypes.CDLL(None)
 
 
 # -- what everybody serves -----------------------------------------------------------------------------------------------
@@ -188,6 +191,15 @@ def check(wanted: dict[str, str]) -> None:
         ledger.write("reached", to=peer_id, ok=ok, text=text)
 
 
+def weigh(look: int) -> None:
+    """Say how much memory this process needs: what the allocator keeps for later is handed back first, and is no growth."""
+    gc.collect()
+    _libc.malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    blocks = sys.getallocatedblocks()
+    ledger.write("weighed", look=look, rss=pages * os.sysconf("SC_PAGE_SIZE"), blocks=blocks)
+
+
 def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None:
     for line in sys.stdin:
         wish = json.loads(line)
@@ -197,6 +209,9 @@ def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None
                 thread.join()
         elif wish["do"] == "pace":
             WISHES["pace"] = wish["pace"]
+            continue
+        elif wish["do"] == "weigh":
+            weigh(wish["look"])
             continue
         elif wish["do"] == "check":
             check({peer_id: life for peer_id, life in wish["there"].items() if life != LIFE})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import eventually
 
 from .checker import Finding
 from .facts import Facts
@@ -16,16 +17,18 @@ from .stage import Stage
 
 _LOOK = 10.0
 _FULL_SPEED = 20.0
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def look(pid: int) -> Sample:
-    """One sample of a process."""
-    folder = Path(f"/proc/{pid}")
-    rss = int((folder / "statm").read_text().split()[1]) * _PAGE
-    return Sample(
-        round(time.monotonic(), 3), rss, len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir()))
-    )
+def look(stage: Stage, number: int) -> dict[str, Sample]:
+    """One sample of each process: what it weighs once its allocator has handed back what it does not need."""
+    for actor in stage.actors.values():
+        actor.tell("weigh", look=number)
+    found = {}
+    for name, actor in stage.actors.items():
+        said = eventually(lambda actor=actor: actor.ledger.find("weighed", look=number))  # type: ignore[misc]
+        counts = [len(list(Path(f"/proc/{actor.process.pid}/{what}").iterdir())) for what in ("task", "fd")]
+        found[name] = Sample(said["t"], said["rss"], *counts)
+    return found
 
 
 def soak(wish: Wish, folder: Path, *, warm_up: float = WARM_UP) -> Report:
@@ -63,8 +66,8 @@ def _steady(stage: Stage, wish: Wish, target: float, seen: dict[str, list[Sample
             actor.tell("pace", pace=pace)
         rates.append(_rate(stage, _LOOK))
         pace = max(1e-4, pace * min(2.0, max(0.5, rates[-1] / target)))
-        for name, actor in stage.actors.items():
-            seen.setdefault(name, []).append(sample := look(actor.process.pid))
+        for name, sample in look(stage, len(rates)).items():
+            seen.setdefault(name, []).append(sample)
             stage.ledger.write(
                 "sample", name=name, rate=round(rates[-1]), rss=sample.rss, threads=sample.threads, files=sample.files
             )
