@@ -207,15 +207,16 @@ class Directory:
                 continue
             with self._changed:
                 self._changed.wait(min(left, _BACKOFF * machine.jitter(0.05, 0.5)))
-        missing = "; start one with `hubnet hub`, or set HUBNET_HUBS"
-        if self._registry.strangers:
-            missing = (
-                f": {self._registry.strangers} in the register use another secret: HUBNET_SECRET differs from theirs"
-            )
-        reason = f": {failure}" if failure else missing
+        reason = f": {failure}" if failure else self.why_no_hub()
         if isinstance(failure, BrokerUnavailable):
             raise BrokerUnavailable(str(failure)) from failure
         raise NoHub(f"no hub answered in time{reason}") from failure
+
+    def why_no_hub(self) -> str:
+        """The rest of a sentence on hubs, where none of our secret is known."""
+        if self._registry.strangers:
+            return f": {self._registry.strangers} in the register use another secret: HUBNET_SECRET differs from theirs"
+        return "; start one with `hubnet hub`, or set HUBNET_HUBS"
 
     def _ask_ourselves(self, door: Callable[..., Any], args: tuple[Any, ...], deadline: float) -> Any:
         """On a hub: its own door; at the start the register may be a moment away."""

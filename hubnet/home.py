@@ -132,8 +132,9 @@ class Home:
 
     def _settle(self) -> Link:
         """A link to the first hub of our order that takes us."""
-        failure: HubnetError = NoHub("no hub of our secret is known: start one with `hubnet hub`, or set HUBNET_HUBS")
-        for hub in self._directory.hubs_in_order(time.monotonic() + _ANSWER_LIMIT):
+        hubs = self._directory.hubs_in_order(time.monotonic() + _ANSWER_LIMIT)
+        failure: HubnetError = NoHub(f"no hub of our secret is known{self._directory.why_no_hub()}")
+        for hub in hubs:
             try:
                 wanted = Self(digest_of(hub.peer_id), hub.incarnation)
                 link = self._dialler.dial(hub.host, hub.port, wanted, time.monotonic() + _ANSWER_LIMIT)

@@ -22,7 +22,7 @@ def printed(name: str) -> str:
 def test_the_two_scripts_of_the_quick_start_meet_as_the_readme_says(net: Net) -> None:
     for name in ("worker.py", "caller.py"):
         (net.folder / name).write_text(printed(name))
-    assert "HUBNET_IS_HUB=1 HUBNET_GROUP=farm python worker.py" in README
+    assert "HUBNET_IS_HUB=1 HUBNET_GROUP=farm .venv/bin/python worker.py" in README
     worker = net.run("python", "worker.py", HUBNET_IS_HUB="1", HUBNET_GROUP="farm")
     caller = net.run("python", "caller.py")
     assert caller.wait(60) == 0, caller.report()
