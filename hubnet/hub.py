@@ -351,7 +351,8 @@ class Hub:
             self._write_own()
         met, self._met = self._met, self._registry.epoch
         if met != self._met and not everyone:  # Redis may die and come back between two commands: no connection tells
-            self._renew(since, own=True, everyone=True)
+            self._renew(since, own=True, everyone=True)  # it misses these as well
+            return
         for peer_id in missing:
             with self._watch.lock:
                 member = self._watch.members.get(peer_id)
