@@ -47,7 +47,7 @@ class RemotePeer:
         raise AttributeError(f"{self!r}: {problem}: {name!r}; its connections: {has}")
 
     def call(
-        self, tag: str, *args: Any, timeout: float | None = None, time_out: float | None = None, **kwargs: Any
+        self, tag: str, /, *args: Any, timeout: float | None = None, time_out: float | None = None, **kwargs: Any
     ) -> Any:
         """Call one of its connections by tag; see ``connect``."""
         tag = text(tag, "call(tag, …) takes the tag as a str")
@@ -228,3 +228,20 @@ def serve(main_thread: bool = False) -> None:
 
     with stopping.signals(finish, runner.wake):
         runner.loop()
+
+
+def flush(timeout: float = 30) -> bool:
+    """Wait until Redis has taken every event that this process has triggered.
+
+    With ``durable="replicated"`` that includes that a replica of Redis has it.
+
+    Args:
+        timeout: seconds.
+
+    Returns:
+        Whether it has within that time; what has not goes on waiting in the outbox.
+
+    Raises:
+        TypeError, ValueError: naming the parameter.
+    """
+    return peer_room.process_peer().flush(seconds(timeout, optional=False) or 0.0)

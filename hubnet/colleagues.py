@@ -6,13 +6,16 @@ import logging
 
 from hubnet.core.connections import Connection
 from hubnet.core.membership import Record, Seen
-from hubnet.errors import HubnetError
+from hubnet.errors import HubnetError, NotAllowed
 from hubnet.links.calling import Caller
+from hubnet.links.complaints import Complaints
+from hubnet.links.context import here
 from hubnet.registry import Registry
 
 LOOK, WARN = "hubnet:look", "hubnet:warn"
 _LIMIT = 1.5
 _log = logging.getLogger("hubnet")
+_complaints = Complaints()
 
 
 class Colleagues:
@@ -25,7 +28,12 @@ class Colleagues:
 
     def look(self, record: Record) -> Seen | None:
         """What the first other hub that answers sees of a peer, or None: a network may be cut between it and us alone."""
-        for hub in self._registry.hubs():
+        try:
+            hubs = self._registry.hubs()
+        except HubnetError as error:
+            _log.debug("nobody to ask for a look: %s", error)
+            return None
+        for hub in hubs:
             if hub.peer_id != self._own_id:
                 try:
                     return Seen[self._caller.call(_to(LOOK), hub.peer_id, (record,), {}, _LIMIT)]
@@ -42,8 +50,16 @@ class Colleagues:
 
 
 def warned(text: str) -> None:
-    """The door of WARN, on every peer."""
-    _log.warning("a hub says: %s", text)
+    """The door of WARN, on every peer: a hub's word, on one line and once a minute.
+
+    Raises:
+        NotAllowed: no hub speaks.
+    """
+    link = here.call.link
+    if link is None or not link.friendly.get("hub"):
+        raise NotAllowed("hubs alone have a word with other peers")
+    if _complaints.about(link.foreign.incarnation.hex(), "a word"):
+        _log.warning("a hub says: %.1000s", " ".join(text.split()))
 
 
 def _to(tag: str) -> Connection:

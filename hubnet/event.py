@@ -11,13 +11,14 @@ from hubnet import peer as peers
 from hubnet.core import codec
 from hubnet.core.channels import event_name
 from hubnet.core.identity import came
+from hubnet.core.targets import word
 from hubnet.errors import EncodeError, HubnetError
 
 _log = logging.getLogger("hubnet")
 Function = TypeVar("Function", bound=Callable[..., tuple[Any, Any]])
 
 
-def event(name: str) -> Callable[[Function], Function]:
+def event(name: str, *, durable: bool | str = False) -> Callable[[Function], Function]:
     """Register a function as an event trigger.
 
     The function runs here and must return ``(args, kwargs)``; that pair, pickled at once, is what subscribers get. Calling
@@ -25,20 +26,27 @@ def event(name: str) -> Callable[[Function], Function]:
 
     Args:
         name: of the event; no ``*``.
+        durable: True: Redis also keeps it in a stream, out of which subscribers read what they missed. "replicated": and
+            it is done, for ``flush``, only once a replica of Redis has it. At least once while the publisher lives, its outbox
+            holds and HUBNET_STREAM_LENGTH is not passed; duplicates are dropped by number; beyond that, losses are counted.
 
     Returns:
         The function; it returns the pair as before.
 
     Raises:
-        TypeError, ConfigError: no name for an event, no function, or the function returned no pair.
+        TypeError, ValueError: no name for an event, no function, the function returned no pair, another `durable` than
+            this process declared for the event before.
         EncodeError: the pair cannot travel, or is over HUBNET_EVENT_LIMIT.
     """
     name = event_name(name)
+    if not isinstance(durable, bool):
+        durable = word(durable, f'event({name!r:.100}): durable is True, False or "replicated"', "replicated")
 
     def decorate(function: Function) -> Function:
         if not callable(function):
             raise TypeError(f"event({name!r:.100}) takes a function, not {came(function)}")
 
+        peers.process_peer().declare_event(name, durable)
         told: set[str] = set()
 
         @functools.wraps(function)
@@ -46,7 +54,7 @@ def event(name: str) -> Callable[[Function], Function]:
             pair = function(*args, **kwargs)
             body = _encoded(name, function, pair)
             try:
-                peers.Peer().publish_event(name, body)
+                peers.Peer().publish_event(name, body, durable)
             except EncodeError:
                 raise
             except HubnetError as error:

@@ -48,6 +48,8 @@ REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
 _PRESENCE_EVERY = 0.1
 _MINUTE = 60.0
 _HEAR_FIRST = 1.0
+_MOST_LOOKS = 600
+"""A minute, for one other hub: as many peers as it may lose at once, each looked at a few times."""
 _log = logging.getLogger("hubnet")
 
 
@@ -88,6 +90,8 @@ class Hub:
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
         self._met = ""  # which register the last round found
+        self._last = self._renewed = self._swept = float("-inf")  # when the last round was, and renewed and swept
+        self._healthy = True
         self._watch = Watch(own_id, registry, dialler, counters, self._tell, lease=lease, suspect=suspect)
 
     def connections(self) -> list[Connection]:
@@ -149,9 +153,12 @@ class Hub:
         peer_id = str(record["id"]).encode()
         if link is None or link.foreign_id != peer_id or link.foreign.incarnation.hex() != record["incarnation"]:
             raise AuthenticationError("a peer registers itself, over its own link")
-        where = decode_id(peer_id)
-        if (where.host, where.port, where.group) != (record["host"], record["port"], record["group"]):
-            raise AuthenticationError("a record that contradicts its own id")
+        _id_of(record)
+        ours = self._own_record()
+        if wrong := [name for name in ours if type(record.get(name)) is not type(ours[name])]:
+            raise ConfigError(
+                f"a record whose {', '.join(wrong)} is missing, or of another kind: another version of hubnet?"
+            )
         with self._watch.lock:
             member = self._watch.members.get(peer_id)
             known = member is not None and member.record["incarnation"] == record["incarnation"] and member.link is link
@@ -159,7 +166,7 @@ class Hub:
         if looked and member is not None:
             record.update(reachable=member.record["reachable"], reason=member.record["reason"])
         else:
-            self._count_dial_back(peer_id)
+            self._count_dial_back(peer_id, self._dial_backs)
             seen, reason = self._watch.look(record)
             record.update(reachable=seen is Seen.ALIVE, reason="" if seen is Seen.ALIVE else reason)
         record["home"] = self._own_id.decode()
@@ -174,17 +181,15 @@ class Hub:
         self._tell("changed" if known else "joined", peer_id)
         return {"lease": self._lease, "reachable": record["reachable"], "reason": record["reason"]}
 
-    def _count_dial_back(self, peer_id: bytes) -> None:
-        """Whoever registers has us dial an address of its choice: often enough, and no more."""
+    def _count_dial_back(self, whose: bytes, most: int) -> None:
+        """Whoever registers, or asks for a look, has us dial an address of its choice: often enough, and no more."""
         now = time.monotonic()
         with self._watch.lock:
             for other in [one for one, moments in self._dialled_back.items() if now - moments[-1] > _MINUTE]:
                 del self._dialled_back[other]
-            moments = self._dialled_back.setdefault(peer_id, deque(maxlen=self._dial_backs))
-            if len(moments) == self._dial_backs and now - moments[0] < _MINUTE:
-                raise PeerBusy(
-                    f"registered {self._dial_backs} times within a minute: HUBNET_DIAL_BACK_LIMIT of this hub"
-                )
+            moments = self._dialled_back.setdefault(whose, deque(maxlen=most))
+            if len(moments) == most and now - moments[0] < _MINUTE:
+                raise PeerBusy(f"{most} times within a minute: HUBNET_DIAL_BACK_LIMIT of this hub")
             moments.append(now)
 
     def renew(self, peer_id: bytes, incarnation: str) -> bool:
@@ -193,11 +198,18 @@ class Hub:
             member = self._watch.members.get(peer_id)
             if member is None or member.record["incarnation"] != incarnation or member.link is not here.call.link:
                 return False
-            member.renewed = time.monotonic()
+            member.heard = member.renewed = time.monotonic()
             return True
 
     def leave(self, peer_id: bytes, incarnation: str) -> None:
-        """A peer withdraws."""
+        """A peer withdraws.
+
+        Raises:
+            AuthenticationError: another one would have it gone.
+        """
+        link = here.call.link
+        if link is None or link.foreign_id != peer_id or link.foreign.incarnation.hex() != incarnation:
+            raise AuthenticationError("a peer withdraws itself, over its own link")
         with self._watch.lock:
             member = self._watch.members.get(peer_id)
             if member and member.record["incarnation"] == incarnation:
@@ -228,10 +240,16 @@ class Hub:
 
         Raises:
             NotAllowed: no hub asks.
+            AuthenticationError: the record is not what its id says.
+            PeerBusy: it asks too often.
         """
-        asker = here.call.link and self._registry.snapshot().records.get(here.call.link.foreign_id)
-        if not asker or not asker["hub"]:
+        asker = here.call.link.foreign_id if here.call.link else b""
+        known = self._registry.known(asker)
+        if not known or not known["hub"]:
             raise NotAllowed("hubs alone have hubs look after others")
+        peer_id = _id_of(record)
+        self._count_dial_back(b"asked by " + asker, _MOST_LOOKS)
+        self._count_dial_back(b"looked at " + peer_id, self._dial_backs)
         return self._watch.look(record)[0].name
 
     @staticmethod
@@ -269,42 +287,43 @@ class Hub:
     # -- the tick --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        last = renewed = swept = float("-inf")
-        healthy = True
         while not self._stopping:
-            now = time.monotonic()
-            if last > 0 and membership.was_stopped(now - last, self._tick):
-                self._grant_everyone(now)
-                last = now
-                self._wait(_HEAR_FIRST)  # who left meanwhile said so: it is heard before anybody's record is missed
-                continue
-            try:
-                if self._unsigned:
-                    self._write_all()
-                if self._announced:
-                    self._announced = False
-                    self._write_own()
-                everyone = not healthy
-                own = now - renewed >= self._lease / membership.RENEWALS_PER_LEASE
-                self._renew(last, own=own or everyone, everyone=everyone)
-                renewed = now if own else renewed
-                self._watch.look_again(now)
-                if now - swept >= self._lease / membership.RENEWALS_PER_LEASE:
-                    swept = now + machine.jitter(0, self._tick)  # hubs should not sweep in step
-                    snapshot = self._registry.snapshot()
-                    self._note_lonely_loopback(snapshot)
-                    self._watch.sweep(snapshot)
-                healthy = True
-                self._registered.set()
-            except HubnetError as error:
-                if healthy:
-                    _log.warning("the register waits: %s", error)
-                healthy, self._announced = False, True
-                self._registered.clear()
-            except Exception:
-                _log.exception("the hub could not do its round; it tries again")
-            last = now
-            self._wait(self._tick)
+            self._wait(self.round())
+
+    def round(self) -> float:
+        """Renew, look, and heal what can be healed; seconds until the next one."""
+        now, last, self._last = time.monotonic(), self._last, time.monotonic()
+        if last > 0 and membership.was_stopped(now - last, self._tick):
+            self._grant_everyone(now)
+            return _HEAR_FIRST  # who left meanwhile said so: it is heard before anybody's record is missed
+        try:
+            self._renew_and_look(now, last)
+            self._healthy = True
+            self._registered.set()
+        except HubnetError as error:
+            if self._healthy:
+                _log.warning("the register waits: %s", error)
+            self._healthy, self._announced = False, True
+            self._registered.clear()
+        except Exception:
+            _log.exception("the hub could not do its round; it tries again")
+        return self._tick
+
+    def _renew_and_look(self, now: float, last: float) -> None:
+        if self._unsigned:
+            self._write_all()
+        if self._announced:
+            self._announced = False
+            self._write_own()
+        own = now - self._renewed >= self._lease / membership.RENEWALS_PER_LEASE
+        self._renew(last, own=own or not self._healthy, everyone=not self._healthy)
+        self._renewed = now if own else self._renewed
+        self._watch.look_again(now)
+        if now - self._swept >= self._lease / membership.RENEWALS_PER_LEASE:
+            self._swept = now + machine.jitter(0, self._tick)  # hubs should not sweep in step
+            snapshot = self._registry.snapshot()
+            self._note_lonely_loopback(snapshot)
+            self._watch.sweep(snapshot)
 
     def _wait(self, seconds: float) -> None:
         """Until the next tick; news go out at most every 100 ms."""
@@ -356,7 +375,7 @@ class Hub:
         for peer_id in missing:
             with self._watch.lock:
                 member = self._watch.members.get(peer_id)
-            if member:
+            if member and membership.is_heard_from(time.monotonic() - member.heard, self._lease):
                 self._write(peer_id, member.record)
                 self._tell("joined", peer_id)
 
@@ -396,3 +415,16 @@ class Hub:
             news, self._news = self._news, []
         if news:
             self._publisher.publish(self._names.presence.encode(), json.dumps(news).encode())
+
+
+def _id_of(record: Record) -> bytes:
+    """Whose record it is.
+
+    Raises:
+        AuthenticationError: it says something else than its own id.
+    """
+    peer_id = str(record["id"]).encode()
+    where = decode_id(peer_id)
+    if (where.host, where.port, where.group) != (record["host"], record["port"], record["group"]):
+        raise AuthenticationError("a record that contradicts its own id")
+    return peer_id

@@ -147,3 +147,19 @@ def transmission(sock: socket.socket) -> Transmission | None:
         return Transmission(info[2], info[3], unpack_from("=I", info, 24)[0], unpack_from("=I", info, 56)[0])
     except OSError:
         return None
+
+
+def is_of_tls(error: BaseException) -> bool:
+    """Whether it is an ssl.SSLError, without importing ssl."""
+    return any(kind.__name__ == "SSLError" for kind in type(error).__mro__)
+
+
+def owner_of(port: int) -> int | None:
+    """The user whose process listens on this port of 127.0.0.1; None where nobody does, or the system does not say."""
+    try:
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    except OSError:
+        return None
+    where = f"0100007F:{port:04X}"
+    fields = (line.split() for line in lines)
+    return next((int(one[7]) for one in fields if one[1] == where and one[3] == "0A"), None)

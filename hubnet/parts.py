@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hubnet import rotation
+from hubnet.bus.durable import DurablePublisher
 from hubnet.bus.publisher import Publisher
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
@@ -77,6 +78,9 @@ class Parts:
         sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
         packer, opener = Packer(sender, self.ring), Opener(self.ring)
         self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
+        self.durable = DurablePublisher(
+            self.broker, packer, self.names, self.counters, outbox=settings.outbox, length=settings.stream_length
+        )
         self.subscriber = Subscriber(self.broker, opener, self.names, incarnation, self.counters, peer.announce)
         lease, suspect, reach = settings.lease, settings.suspect, settings.timeout
         store = world.store(self.broker, self.names)
@@ -88,7 +92,14 @@ class Parts:
                 lease=lease, suspect=suspect, dial_backs=settings.dial_back_limit,
             )  # fmt: skip
         self.directory = Directory(
-            self.id, self.registry, dialler, self.subscriber, hubs=settings.hubs, hub=self.hub, lease=lease
+            self.id,
+            self.registry,
+            dialler,
+            self.subscriber,
+            hubs=settings.hubs,
+            hub=self.hub,
+            lease=lease,
+            hubs_run_redis=self.broker.embedded,
         )
         self.home = Home(
             self.id, incarnation, peer.record, self.directory, dialler, self.counters, hub=self.hub, lease=lease
@@ -109,7 +120,7 @@ class Parts:
         self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach, secured=secured, limits=limits)
         self._rotation = Rotation(
             self.ring, settings, self.broker,
-            changed=self._secrets_changed, renew=self._renew_links, cut=lambda: self.serving.cut(self.ring.keys),
+            changed=self._secrets_changed, renew=self._renew_links, cut=self._cut_links,
         )  # fmt: skip
         self._listed = listed
 
@@ -128,13 +139,18 @@ class Parts:
     def close(self) -> None:
         """Withdraw, and close everything."""
         for close in (
-            self._rotation.close, self.home.leave, self.directory.close, self.publisher.close, self.subscriber.close,
-            self.caller.close, self.serving.close, self.registry.close, self.broker.close,
+            self._rotation.close, self.home.leave, self.directory.close, self.publisher.close, self.durable.close,
+            self.subscriber.close,
+ self.caller.close, self.serving.close, self.registry.close, self.broker.close,
         ):  # fmt: skip
             try:
                 close()
             except Exception:  # a defect of one part must not leave the others open
                 _log.exception("closing failed; the rest is closed all the same")
+
+    def flush(self, deadline: float) -> bool:
+        """Wait until Redis has taken what was published; whether it did by then (monotonic)."""
+        return all(one.flush(max(0.0, deadline - time.monotonic())) for one in (self.publisher, self.durable))
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the parent's sockets, say nothing."""
@@ -145,6 +161,7 @@ class Parts:
             self.directory,
             self.home,
             self.publisher,
+            self.durable,
             self.subscriber,
         ):
             part.abandon()
@@ -156,7 +173,7 @@ class Parts:
         return {
             "calls.ok": self.caller.answered, "calls.running": self.serving.running, "calls.queued": self.serving.queued,
             "links.incoming": self.serving.links, "links.idle": self.caller.links,
-            "events.outbox": self.publisher.waiting, "events.queued": self.subscriber.queued(),
+            "events.outbox": self.publisher.waiting + self.durable.waiting, "events.queued": self.subscriber.queued(),
             "registered": self.home.registered.is_set(),
         }  # fmt: skip
 
@@ -244,6 +261,11 @@ class Parts:
         self.caller.renew()
         self.directory.renew()
         self.home.renew()
+
+    def _cut_links(self) -> None:
+        """What stands under a secret that is accepted no more ends, whichever end dialled."""
+        self.serving.cut(self.ring.keys)
+        self._dialler.cut(self.ring.keys)
 
     def _secrets(self) -> dict[str, Any]:
         """By key id: the secrets accepted here, the one in use first, and how many links came in under each."""

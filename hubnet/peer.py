@@ -78,7 +78,7 @@ class _Peer:
         self._trouble: HubnetError | None = None
         self._parts: Parts | None = None
         self._subscribed: dict[SubscriptionWish, Subscription] = {}
-        self._channels: dict[str, bytes] = {}
+        self._ways: dict[str, tuple[Callable[[bytes, bytes], None], bytes]] = {}
         self._early = Early(self.counters)
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -160,7 +160,8 @@ class _Peer:
                 return
             while self._early:  # events that were triggered before, in their order
                 name, body = self._early.take()
-                parts.publisher.publish(parts.names.event(parts.group, name).encode(), body)
+                publish, channel = self._way(name, False, parts)
+                publish(channel, body)
             self._parts = parts
             wishes = list(self.tables.subscriptions)
         for wish in wishes:
@@ -435,7 +436,19 @@ class _Peer:
         """A connection that ran here answered with a flag."""
         return self.tables.flags.run(flag.name, connection.tag, self.friendly_id)
 
-    def publish_event(self, name: str, body: bytes) -> None:
+    def declare_event(self, name: str, durable: bool | str) -> None:
+        """Note whether an event of this peer is durable.
+
+        Raises:
+            ConfigError: it was declared otherwise before.
+        """
+        before = self.tables.durable.setdefault(name, durable)
+        if before != durable:
+            raise ConfigError(
+                f"event {name!r:.100}: durable={durable!r} here, durable={before!r} before in this process; declare it alike"
+            )
+
+    def publish_event(self, name: str, body: bytes, durable: bool | str = False) -> None:
         """Hand an event to the outbox; before this peer has started it waits here.
 
         Raises:
@@ -447,15 +460,34 @@ class _Peer:
             )
         parts = self._parts
         if parts is None or self._closed:
-            self._publish_early(name, body)
+            self._publish_early(name, body, durable)
             return
-        channel = self._channels.get(name)
-        if channel is None:
+        way = self._ways.get(name)
+        if way is None:
             self.open_now()
-            channel = self._channels[name] = parts.names.event(parts.group, name).encode()
-        parts.publisher.publish(channel, body)
+            way = self._way(name, durable, parts)
+        publish, channel = way
+        publish(channel, body)
 
-    def _publish_early(self, name: str, body: bytes) -> None:
+    def flush(self, timeout: float) -> bool:
+        """Wait until Redis has taken what was published; whether it did in time."""
+        deadline = time.monotonic() + timeout
+        if self._early and not self._is_ready.wait(timeout):
+            return False
+        parts = self._parts
+        return parts is None or parts.flush(deadline)
+
+    def _way(self, name: str, durable: bool | str, parts: Parts) -> tuple[Callable[[bytes, bytes], None], bytes]:
+        """Whom to hand an event's bodies, and its channel."""
+        durable = self.tables.durable.setdefault(name, durable)
+        channel = parts.names.event(parts.group, name).encode()
+        if durable == "replicated":
+            parts.durable.replicate(channel)
+        way = self._ways[name] = (parts.durable.publish if durable else parts.publisher.publish), channel
+        return way
+
+    def _publish_early(self, name: str, body: bytes, durable: bool | str) -> None:
+        self.tables.durable.setdefault(name, durable)
         self.start()
         self.open_now()
         if self._failure is not None:
@@ -466,7 +498,7 @@ class _Peer:
                 return
         if self._closed:
             raise ConfigError(f"event {name!r} after this peer was stopped; a new process makes a new one")
-        self.publish_event(name, body)
+        self.publish_event(name, body, durable)
 
 
 # -- this process's one peer -------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from hubnet.core.keys import Keyring
 from hubnet.core.membership import HubEntry, Record
 from hubnet.core.register import ANYTHING, Entry, Renewal, Store, mark_of
 from hubnet.counters import Counters
-from hubnet.errors import AuthenticationError
+from hubnet.errors import AuthenticationError, BrokerUnavailable
 from hubnet.links.complaints import Complaints
 
 _log = logging.getLogger("hubnet")
@@ -146,6 +146,14 @@ class Registry:
             self._cached = (late.version, self._read_all())
         return Snapshot(late.version, self._cached[1], silent)
 
+    def known(self, peer_id: bytes) -> Record | None:
+        """A record as it stands, or as it stood when the store was last in reach."""
+        try:
+            records = self.snapshot().records
+        except BrokerUnavailable:
+            records = self._cached[1]
+        return records.get(peer_id)
+
     def _read_all(self) -> dict[bytes, Record]:
         found: dict[bytes, Record] = {}
         said = self._store.records()
@@ -189,8 +197,9 @@ class Registry:
     def _verified(self, text: bytes, place: str) -> Record | None:
         try:
             return signing.verify(text, place, self._ring)
-        except AuthenticationError as error:
+        except AuthenticationError:
             self._counters.add("records.rejected")
-            if said := self._complaints.about(self.where, str(error)):
-                _log.warning("ignored in Redis at %s", said)
+            # Once for all of them, whatever they are called: whoever may write there chooses the names.
+            if said := self._complaints.about(self.where, "records without a valid signature"):
+                _log.warning("ignored in Redis at %s, such as %.200r", said, place)
             return None

@@ -75,6 +75,7 @@ class Rotation:
         self._cut = cut
         self._stopping = threading.Event()
         self._seen = self._stamp()
+        self._trouble = ""
         self._renewed = 0.0
         self._thread: threading.Thread | None = None
 
@@ -107,7 +108,7 @@ class Rotation:
 
     def _look(self) -> None:
         stamp = self._stamp()
-        if stamp != self._seen:
+        if stamp != self._seen or self._trouble:
             self._seen = stamp
             if self._read():
                 self._renew()
@@ -121,9 +122,12 @@ class Rotation:
         """Whether other secrets are accepted now, or in another order."""
         try:
             fresh = keyring(self._settings, self._broker)
-        except ConfigError as error:
-            _log.error("the secrets stay as they were: %s", error)
+        except ConfigError as error:  # it may be the folder that is wrong, which the file does not show: look again
+            if str(error) != self._trouble:
+                _log.error("the secrets stay as they were: %s", error)
+            self._trouble = str(error)
             return False
+        self._trouble = ""
         if list(fresh.keys) == list(self._ring.keys):
             return False
         self._ring.replace(fresh.keys.values())

@@ -181,13 +181,14 @@ def private_bytes(variable: str, path: str) -> bytes:
     """
     file = Path(path)
     try:
-        with file.open("rb") as open_file:
+        real = file.resolve(strict=True)  # asked once: what is opened is what is judged
+        with real.open("rb") as open_file:
             seen, content = os.fstat(open_file.fileno()), open_file.read()
-        folders = dict.fromkeys((*file.absolute().parents, *file.resolve().parents))
+        folders = dict.fromkeys((*file.absolute().parents, *real.parents))
         looked_at = [(folder, folder.stat()) for folder in folders]
     except OSError as error:
         raise ConfigError(f"{variable}: cannot read {path}: {error}") from error
-    if _DOCKER_SECRETS in file.parents:  # the engine owns that folder
+    if _DOCKER_SECRETS in real.parents:  # the engine owns that folder; what only leads out of it is judged
         return content
     if seen.st_uid not in {0, os.getuid()}:
         raise ConfigError(f"{variable}: {path} belongs to somebody else: chown it to the user that runs this")

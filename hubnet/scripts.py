@@ -1,7 +1,8 @@
 """The register in Redis, as a store: its operations are scripts that compare and set in one step, by Redis's own clock.
 
 So a late withdrawal cannot remove a restarted peer, and two hubs cannot undo each other. What the scripts do is the rule of
-``core.register``; one suite is run on both. No SCAN, no KEYS, commands of Redis 7.0 only.
+``core.register``; one suite is run on both. They are scripts that this hub loads itself, or functions that were loaded for it:
+these first where HUBNET_REDIS_URL names a user, whose rights may be few. No SCAN, no KEYS, commands of Redis 7.0 only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hubnet import lua
 from hubnet.broker import Broker
 from hubnet.core.channels import Names
 from hubnet.core.register import Entry, Late, Renewal, Renewed
@@ -24,110 +26,11 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 _log = logging.getLogger("hubnet")
-
-_NOW = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
-# The microseconds tell a register that was lost and begun anew from the one before.
-_CHANGED = """
-local moment = epoch .. '-' .. t[1] .. '.' .. t[2]
-redis.call('HSETNX', version, 'epoch', moment)
-local counted = redis.pcall('HINCRBY', version, 'counter', 1)
-if type(counted) == 'table' then  -- somebody wrote what is no number, or the last one
-  if string.find(counted.err, 'WRONGTYPE') then return counted end
-  redis.call('HSET', version, 'epoch', moment, 'counter', 1)
-end
-"""
-
-# Keys: records of the group, leases, groups, version, hubs.
-_WRITE = (
-    _NOW
-    + """
-local version, epoch = KEYS[4], ARGV[8]
-local id, text, incarnation, revision, replaces = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[9]
-local old = redis.call('HGET', KEYS[1], id)
-local fine, seen = false, nil
-if old and replaces ~= 'anything' then fine, seen = pcall(cjson.decode, old) end
-if fine and type(seen) == 'table' then
-  if seen.incarnation ~= incarnation and seen.incarnation ~= replaces then return {'held', old} end
-  if seen.incarnation == incarnation and (tonumber(seen.revision) or 0) > revision then return {'older', old} end
-end
-redis.call('HSET', KEYS[1], id, text)
-redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), id)
-redis.call('SADD', KEYS[3], ARGV[7])
-"""
-    + _CHANGED
-    + """
-for n = 1, 5 do redis.call('PEXPIRE', KEYS[n], ARGV[6]) end
-return {'written', ''}
-"""
+_NOT_LOADED = "Function not found"
+_LOAD_THEM = (
+    "hubnet's functions are not loaded there, and this user may load no scripts: let one who may load what "
+    "`hubnet redis functions` prints (docs/redis.md)"
 )
-
-_WITHDRAW = (
-    _NOW
-    + """
-local version, epoch = KEYS[4], ARGV[3]
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-if old then
-  local fine, seen = pcall(cjson.decode, old)
-  if not fine or type(seen) ~= 'table' or seen.incarnation ~= ARGV[2] then return 0 end
-elseif not redis.call('ZSCORE', KEYS[2], ARGV[1]) then
-  return 0
-end
-if ARGV[4] == 'expired' then
-  local lease = redis.call('ZSCORE', KEYS[2], ARGV[1])
-  if lease and tonumber(lease) > now then return 0 end
-end
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[5], ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('SREM', KEYS[3], ARGV[5]) end
-"""
-    + _CHANGED
-    + "return 1"
-)
-
-# Keys: leases, hubs, groups, version, then all whose expiry moves along. Arguments: lease, expiry, this hub's id and entry,
-# then each id, its group, the number of the key that holds its record, and the SHA-1 of that.
-_RENEW = (
-    _NOW
-    + """
-local missing, entry = {}, ARGV[4]
-for n = 5, #ARGV, 4 do
-  local id, group, mark = ARGV[n], ARGV[n + 1], ARGV[n + 3]
-  local text = redis.call('HGET', KEYS[tonumber(ARGV[n + 2])], id)
-  if redis.call('ZSCORE', KEYS[1], id) and text and (mark == '' or redis.sha1hex(text) == mark)
-      and redis.call('SADD', KEYS[3], group) == 0 then
-    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), id)
-  else
-    missing[#missing + 1] = id
-  end
-end
-if entry ~= '' then redis.call('HSET', KEYS[2], ARGV[3], entry) end
-for n = 1, #KEYS do redis.call('PEXPIRE', KEYS[n], ARGV[2]) end
-return {now, missing, redis.call('HGET', KEYS[4], 'epoch') or ''}
-"""
-)
-
-_EXPIRED = (
-    _NOW
-    + """
-local late = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES')
-return {now, late, redis.call('HGET', KEYS[2], 'epoch'), redis.call('HGET', KEYS[2], 'counter')}
-"""
-)
-
-# Each argument is a question that only its kind of key answers: what is of another kind was written by a stranger, and is in
-# the way of every script until it has gone. No more rights than the other scripts need: a life of 0 ms is as good as DEL.
-_CLEAR = """
-local cleared = {}
-for n = 1, #KEYS do
-  local said = ARGV[n] == 'SMEMBERS' and redis.pcall('SMEMBERS', KEYS[n]) or redis.pcall(ARGV[n], KEYS[n], '')
-  if type(said) == 'table' and said.err and string.find(said.err, 'WRONGTYPE') then
-    redis.call('PEXPIRE', KEYS[n], 0)
-    cleared[#cleared + 1] = KEYS[n]
-  end
-end
-return cleared
-"""
 
 
 class RedisStore:
@@ -139,7 +42,8 @@ class RedisStore:
         self._client: redis.Redis | None = None
         self._users: Counter[redis.Redis] = Counter()
         self._lock = threading.Lock()
-        self._scripts: dict[str, Any] = {}
+        self._scripts: dict[lua.Script, Any] = {}
+        self._by_function = broker.has_user
         self._complaints = Complaints()
 
     @property
@@ -150,12 +54,12 @@ class RedisStore:
         arguments = [
             entry.peer_id, entry.text, entry.incarnation, entry.revision, lease, expiry, entry.group, epoch, entry.replaces,
         ]  # fmt: skip
-        outcome, holder = self._run(_WRITE, self._keys(entry.group), arguments)
-        return outcome.decode(), holder
+        return self._run(lua.WRITE, self._keys(entry.group), arguments, lambda said: (said[0].decode(), b"" + said[1]))
 
     def withdraw(self, group: str, peer_id: bytes, incarnation: str, epoch: str, *, only_if_expired: bool) -> bool:
         condition = "expired" if only_if_expired else "any"
-        return bool(self._run(_WITHDRAW, self._keys(group), [peer_id, incarnation, epoch, condition, group]))
+        arguments = [peer_id, incarnation, epoch, condition, group]
+        return self._run(lua.WITHDRAW, self._keys(group), arguments, lambda said: int(said) == 1)
 
     def renew(self, members: Sequence[Renewal], hub: tuple[bytes, bytes] | None, lease: int, expiry: int) -> Renewed:
         groups = sorted({one.group for one in members})
@@ -165,13 +69,10 @@ class RedisStore:
         arguments: list[Any] = [lease, expiry, *(hub or (b"", b""))]
         for group, peer_id, mark in members:
             arguments += [peer_id, group, place[group], mark]
-        now, missing, epoch = self._run(_RENEW, keys, arguments)
-        return Renewed(now, list(missing), text(epoch))
+        return self._run(lua.RENEW, keys, arguments, _renewed)
 
     def late(self) -> Late:
-        now, late, epoch, counter = self._run(_EXPIRED, [self._names.leases, self._names.version], [])
-        since = {late[n]: float(late[n + 1]) for n in range(0, len(late), 2)}
-        return Late(now, since, f"{text(epoch or b'')}:{text(counter)}" if counter else "")
+        return self._run(lua.EXPIRED, [self._names.leases, self._names.version], [], _late)
 
     def records(self) -> dict[str, dict[bytes, bytes]]:
         said: set[Any] = self._do(lambda client: client.smembers(self._names.groups), [self._names.groups])
@@ -235,13 +136,44 @@ class RedisStore:
         names = self._names
         return [self._records(group), names.leases, names.groups, names.version, names.hubs]
 
-    def _run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        def run(client: redis.Redis) -> Any:
-            if script not in self._scripts:
-                self._scripts[script] = client.register_script(script)
-            return self._scripts[script](keys=keys, args=arguments, client=client)
+    def _run(self, script: lua.Script, keys: list[str], arguments: list[Any], read: Callable[[Any], Answer]) -> Answer:
+        said = self._do(lambda client: self._called(client, script, keys, arguments), keys)
+        try:
+            return read(said)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            raise BrokerUnavailable(
+                f"what answers {script.name!r} at {self._broker.shown} is not hubnet's: load its functions anew (docs/redis.md)"
+            ) from error
 
-        return self._do(run, keys)
+    def _called(self, client: redis.Redis, script: lua.Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Call it the way that went last, or the other where that one is closed."""
+        import redis
+
+        closed: list[redis.ResponseError] = []
+        for by_function in (self._by_function, not self._by_function):
+            way = self._as_function if by_function else self._as_script
+            try:
+                answer = way(client, script, keys, arguments)
+            except redis.ResponseError as error:
+                if not _is_closed(error):
+                    raise
+                closed.append(error)
+            else:
+                self._by_function = by_function
+                return answer
+        if any(_NOT_LOADED in str(error) for error in closed):
+            raise redis.exceptions.NoPermissionError(_LOAD_THEM) from closed[0]
+        raise closed[0]
+
+    def _as_function(
+        self, client: redis.Redis, script: lua.Script, keys: Sequence[str], arguments: Sequence[Any]
+    ) -> Any:
+        return client.fcall(lua.function_of(script), len(keys), *keys, *arguments)
+
+    def _as_script(self, client: redis.Redis, script: lua.Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        if script not in self._scripts:
+            self._scripts[script] = client.register_script(script.text)
+        return self._scripts[script](keys=keys, args=arguments, client=client)
 
     def _do(self, work: Callable[[redis.Redis], Answer], keys: Sequence[str] = ()) -> Answer:
         """What Redis answers; once more where a key was of another kind, which is then cleared away."""
@@ -270,11 +202,30 @@ class RedisStore:
     def _cleared(self, client: redis.Redis, keys: Sequence[str]) -> bool:
         """Remove those that are of another kind than ours are; what stood there, its owners write again."""
         asks = {self._names.leases: "ZSCORE", self._names.groups: "SMEMBERS"}
-        cleared: list[bytes] = client.register_script(_CLEAR)(keys=keys, args=[asks.get(key, "HGET") for key in keys])
+        cleared: list[bytes] = self._called(client, lua.CLEAR, keys, [asks.get(key, "HGET") for key in keys])
         for key in (text(key) for key in cleared):
             if said := self._complaints.about(self.where, f"{key} was of another kind, and has been removed"):
                 _log.warning("healed in Redis at %s", said)
         return bool(cleared)
+
+
+def _renewed(said: Any) -> Renewed:
+    now, missing, epoch = said
+    return Renewed(int(now), [b"" + one for one in missing], text(epoch))
+
+
+def _late(said: Any) -> Late:
+    now, late, epoch, counter = said
+    since = {b"" + late[n]: float(late[n + 1]) for n in range(0, len(late), 2)}
+    return Late(int(now), since, f"{text(epoch or b'')}:{text(counter)}" if counter else "")
+
+
+def _is_closed(error: redis.ResponseError) -> bool:
+    """Whether it is this way of calling a script that does not go there, and not the script itself."""
+    import redis
+
+    said = str(error)
+    return isinstance(error, redis.exceptions.NoPermissionError) or _NOT_LOADED in said or "unknown command" in said
 
 
 def text(written: bytes) -> str:

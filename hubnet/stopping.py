@@ -7,8 +7,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_before: dict[signal.Signals, Any] = {}
+"""What handled these signals before us, while we do."""
 
 
 @contextmanager
@@ -33,12 +36,14 @@ def signals(finish: Callable[[], None], wake: Callable[[], None]) -> Iterator[No
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before = {number: signal.signal(number, stop) for number in _NUMBERS}
+    _before.update(before)
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(reading, wake), name="hubnet-signals", daemon=True)
     watcher.start()
     try:
         yield
     finally:
+        _before.clear()
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             if handler is not None:  # None: installed by somebody else's C code
@@ -51,3 +56,32 @@ def signals(finish: Callable[[], None], wake: Callable[[], None]) -> Iterator[No
 def _watch(reading: int, wake: Callable[[], None]) -> None:
     while os.read(reading, 64):
         wake()
+
+
+_masks = threading.local()
+
+
+def _before_fork() -> None:
+    """A signal that comes to the child before its handlers are its own would be lost: it has to wait."""
+    if _before:
+        _masks.kept = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)
+
+
+def _after_fork() -> None:
+    kept = _masks.__dict__.pop("kept", None)
+    if kept is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
+
+
+def _after_fork_in_child() -> None:
+    """A child of fork serves nobody: it dies of a signal as it would have without us."""
+    if _before:
+        signal.set_wakeup_fd(-1)
+        for number, handler in _before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        _before.clear()
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubnet.core import codec
 from hubnet.core.channels import event_name
-from hubnet.core.identity import came
+from hubnet.core.gap import Gap
+from hubnet.core.identity import came, whole
 from hubnet.core.selection import AllOf, Query, filter_of
-from hubnet.core.targets import boolean
+from hubnet.core.targets import boolean, span, word
 from hubnet.peer import _Peer, autostart, process_peer
 from hubnet.tables import SubscriptionWish
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hubnet.core.envelopes import Sender
     from hubnet.parts import Parts
 
+_MOST_QUEUED = 1_000_000_000
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -30,6 +32,10 @@ def subscribe(
     on_host: bool | None = None,
     *,
     local: bool = False,
+    since: float | str | None = None,
+    on_gap: Callable[[Gap], Any] | None = None,
+    queue: int = 200_000,
+    overflow: str = "oldest",
 ) -> Callable[[Function], Function]:
     """Run a function here whenever a peer triggers an event. By default all peers are heard; filters combine.
 
@@ -40,6 +46,11 @@ def subscribe(
         peers: as `groups`, but a str is a peer id. A result of ``peers()`` means its query, kept live.
         on_host: hear peers of this machine alone.
         local: hear this peer's own events as well.
+        since: durable events of that long ago and later come first, each once: seconds, or "90s", "5m", "2h", "1d".
+        on_gap: called with a ``hubnet.Gap`` where events that this handler should have got are missing, between those before
+            and after the hole, on the handler's thread.
+        queue: most events that wait for this handler, apart from the one that it has (and at most 64 MiB of them).
+        overflow: which go when more come: "oldest", or "newest".
 
     Returns:
         The function, unwrapped; it may be ``async def``. It gets the pair that the trigger returned. What it raises is
@@ -53,6 +64,11 @@ def subscribe(
     boolean(local, "local")
     if on_host is not None:
         boolean(on_host, "on_host")
+    queue = whole(queue, "queue is a number of events", 1, _MOST_QUEUED)
+    overflow = word(overflow, 'overflow is "oldest" or "newest"', "oldest", "newest")
+    if on_gap is not None and not callable(on_gap):
+        raise TypeError(f"on_gap takes a function of one hubnet.Gap, not {came(on_gap)}")
+    back = span(since, "since")
     wanted = AllOf((filter_of(groups, "groups"), filter_of(peers, "peers"), Query(hubs_only=hubs_only)))
 
     def decorate(function: Function) -> Function:
@@ -76,7 +92,7 @@ def subscribe(
                 name, deliver, here,
                 channels=None if where is None else frozenset(parts.names.event(group, name) for group in where),
                 pattern=parts.names.event_everywhere(name) if where is None else None,
-                counters=peer.counters, hears_itself=local,
+                counters=peer.counters, hears_itself=local, on_gap=on_gap, queue=queue, overflow=overflow, since=back,
             )  # fmt: skip
 
         process_peer().add_subscription(SubscriptionWish(name, make, function))

@@ -37,10 +37,11 @@ class SubscriptionWish:
 
 
 class Tables:
-    """Connections, flags, subscriptions, and the modules that they came from."""
+    """Connections, flags, subscriptions, which events are durable, and the modules that all of these came from."""
 
     def __init__(self) -> None:
         self.connections = Connections()
         self.flags = Flags()
         self.subscriptions: list[SubscriptionWish] = []
+        self.durable: dict[str, bool | str] = {}
         self.imports = Imports()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -26,54 +27,19 @@ import hubnet
 from hubnet import defaults, environment
 from hubnet import peer as _peers
 from hubnet.core.connections import Connection
+from hubnet.core.identity import came, host_name, whole
 from hubnet.core.keys import new_token
-from hubnet.core.register import Store
-from hubnet.environment import Settings, host_and_port
+from hubnet.core.targets import LONGEST, boolean
 from hubnet.errors import NoHub
 from hubnet.links.context import NO_CALL, here
 from hubnet.memory.broker import HOST as _BROKER
-from hubnet.memory.broker import MemoryBroker, MemoryStore, Server
-from hubnet.memory.network import Listener, Network
-from hubnet.memory.stream import End
+from hubnet.memory.broker import Server
+from hubnet.memory.network import Network
+from hubnet.memory.world import MemoryWorld
 from hubnet.tables import Tables
 
 _START_LIMIT = 10.0
-
-
-class _MemoryWorld:
-    """What one peer of a net in memory stands on."""
-
-    def __init__(self, server: Server, node: str, host: str) -> None:
-        self._server = server
-        self._node = node
-        self._host = host
-
-    def prepare(self, settings: Settings) -> None:
-        """There is nothing to import that was not."""
-
-    def look_up(self, settings: Settings) -> None:
-        """There are no names."""
-
-    def broker(self, settings: Settings) -> MemoryBroker:
-        return MemoryBroker(self._server, self._node)
-
-    def store(self, broker: Any, names: Any) -> Store:
-        return MemoryStore(self._server, self._node)
-
-    def listen(self, settings: Settings, broker: Any) -> tuple[Listener, str, int]:
-        listener = self._server.network.listen(self._node, self._host)
-        if settings.advertise:
-            return listener, *host_and_port(settings.advertise, default_port=listener.port)
-        return listener, listener.host, listener.port
-
-    def open(self, host: str, port: int, deadline: float) -> End:
-        return self._server.network.connect(self._node, host, port, deadline)
-
-    def secured(self, settings: Settings) -> None:
-        """There is no line to tap."""
-
-    def machine_id(self) -> str:
-        return f"memory/{self._host}"
+_MOST_HUBS, _MOST_MESSAGES = 1000, 1_000_000_000
 
 
 class LocalPeer:
@@ -93,7 +59,7 @@ class LocalPeer:
         self.name = name
         self.id, self.host, self.group = b"", "", ""
         self._peer = peer
-        self._outside: list[Any] = []
+        self._outside = threading.local()  # several threads may act as one peer
 
     def __repr__(self) -> str:
         return f"<{self.name} of a net in memory>"
@@ -108,7 +74,12 @@ class LocalPeer:
         return self._peer.stats()
 
     def serve(self, *functions: Callable[..., Any]) -> None:
-        """Serve these functions: decorated with ``hubnet.connect`` (then under their tags, wherever that was) or plain."""
+        """Serve these functions: decorated with ``hubnet.connect`` (then under their tags, wherever that was) or plain.
+
+        Raises:
+            TypeError, ValueError: one of them cannot be served.
+        """
+        _check_functions(functions)
         for function in functions:
             connection = getattr(function, "connection", None)
             if isinstance(connection, Connection):
@@ -126,9 +97,10 @@ class LocalPeer:
         with self:
             return self._registering(hubnet.connect(*args, **kwargs))
 
-    def event(self, name: str) -> Any:
+    def event(self, *args: Any, **kwargs: Any) -> Any:
         """As ``hubnet.event``, published by this peer: what it returns may be called anywhere."""
-        return lambda function: self._as_this(hubnet.event(name)(function))
+        decorate = self._registering(hubnet.event(*args, **kwargs))
+        return lambda function: self._as_this(decorate(function))
 
     def subscribe(self, *args: Any, **kwargs: Any) -> Any:
         """As ``hubnet.subscribe``, on this peer."""
@@ -157,14 +129,14 @@ class LocalPeer:
         return act
 
     def __enter__(self) -> LocalPeer:
-        self._outside.append(here.call)
+        self._outside.__dict__.setdefault("calls", []).append(here.call)
         here.call = NO_CALL._replace(peer=self._peer)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        here.call = self._outside.pop()
+        here.call = self._outside.calls.pop()
 
 
 class LocalNet:
@@ -174,26 +146,35 @@ class LocalNet:
         hubs: how many it begins with; with none, nobody is registered until there is one.
         settings: of all its peers, as for ``hubnet.configure``: ``lease=1.0``, ``timeout=5.0``, ``thread_limit=4``.
 
+    Raises:
+        TypeError, ValueError: naming the parameter; so does every method.
+
     Attributes:
         me: this process's peer while the net is open.
         hubs: those that were started, in order.
     """
 
     def __init__(self, *, hubs: int = 1, **settings: Any) -> None:
+        whole(hubs, "LocalNet(hubs=…) is a whole number", 0, _MOST_HUBS)
         usual = {"secret": new_token(os.urandom(32)), "namespace": "memory", "lease": 1.0, "timeout": 5.0}
         self._settings = {**usual, **settings}
         environment.made("LocalNet", **self._settings)
         self._network = Network()
         self._server = Server(self._network)
         self._peers: list[LocalPeer] = []
+        self._ended: list[LocalPeer] = []
         self._numbers = itertools.count(1)
         self._first_hubs = hubs
         self._imported = _peers.process_peer().tables  # what modules registered
         self._stand_in: Any = None
+        self._state = "new"
         self.hubs: list[LocalPeer] = []
         self.me: LocalPeer
 
     def __enter__(self) -> LocalNet:
+        if self._state != "new":
+            raise RuntimeError("a LocalNet is used once: make a new one")
+        self._state = "open"
         self._server.start()
         try:
             for _ in range(self._first_hubs):
@@ -213,6 +194,7 @@ class LocalNet:
 
     def close(self) -> None:
         """Stop every peer, hubs last, and the broker."""
+        self._state = "closed"
         if self._stand_in is not None:
             self._stand_in.__exit__(None, None, None)
             self._stand_in = None
@@ -248,8 +230,12 @@ class LocalNet:
         return made
 
     def _make(self, kind: str, tables: Tables | None, *functions: Callable[..., Any], **settings: Any) -> LocalPeer:
-        made = self._add(kind, tables, **settings)
+        if self._state != "open":
+            raise RuntimeError("this LocalNet is not open: its peers are made inside `with LocalNet() as net:`")
+        _check_functions(functions)
+        made = self._made(kind, tables, **settings)
         made.serve(*functions)
+        self._peers.append(made)
         made._peer.start()
         parts = made._peer.ready(time.monotonic() + _START_LIMIT)
         made._peer.open_now(serves=True)
@@ -260,14 +246,14 @@ class LocalNet:
             raise NoHub(f"{made.name} was not registered in time: {parts.home.trouble or 'is there a hub?'}")
         return made
 
-    def _add(self, kind: str, tables: Tables | None, *, host: str | None = None, **settings: Any) -> LocalPeer:
+    def _made(self, kind: str, tables: Tables | None, *, host: str | None = None, **settings: Any) -> LocalPeer:
         """A peer that nobody has started."""
+        if host is not None:
+            host = host_name(host)
         name = kind if kind == "me" else f"{kind}-{next(self._numbers)}"
         told = environment.made("LocalNet", **{**self._settings, **settings})
-        world = _MemoryWorld(self._server, name, host or name)
-        made = LocalPeer(name, _peers._Peer(tables or self._furnished(), told, world))
-        self._peers.append(made)
-        return made
+        world = MemoryWorld(self._server, name, host or name)
+        return LocalPeer(name, _peers._Peer(tables or self._furnished(), told, world))
 
     def _furnished(self) -> Tables:
         """Tables with what every peer has, and the flags of the modules that were imported: all of them know these."""
@@ -286,47 +272,93 @@ class LocalNet:
 
     def cut(self, one: LocalPeer | Broker, other: LocalPeer | Broker | None = None) -> None:
         """Pull the cable between two, or between one and everybody: what is sent waits, nobody is told."""
-        for a, b in self._cables(one, other):
+        for a, b in self._cables("cut", one, other):
             self._network.cut(a, b)
 
     def mend(self, one: LocalPeer | Broker | None = None, other: LocalPeer | Broker | None = None) -> None:
         """Plug cables in again, resume who was paused: between two, of one, or all of them."""
-        ones: list[LocalPeer | Broker] = [one] if one is not None else [*self._peers, self.broker]
-        for each in ones:
+        if one is None and other is not None:
+            one, other = other, None
+        ones = [self._node("mend", one)] if one is not None else self._nodes()
+        cables = [list(self._cables("mend", each, other)) for each in ones]
+        for each, its in zip(ones, cables, strict=True):
             self._network.resume(each.name)
-            for a, b in self._cables(each, other):
+            for a, b in its:
                 self._network.mend(a, b)
                 self._network.delay(a, b, 0.0)
 
     def delay(self, seconds: float, one: LocalPeer | Broker, other: LocalPeer | Broker | None = None) -> None:
-        """Let everything between two, or between one and everybody, take so long."""
-        for a, b in self._cables(one, other):
+        """Let everything between two, or between one and everybody, take so long; 0: no longer."""
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise TypeError(f"delay(seconds, …) takes a number of seconds, not {came(seconds)}")
+        if not 0 <= seconds <= LONGEST:
+            raise ValueError(f"delay(seconds, …) takes 0 seconds or more, at most {LONGEST:.0f}, not {came(seconds)}")
+        for a, b in self._cables("delay", one, other):
             self._network.delay(a, b, seconds)
 
     def drop(self, one: LocalPeer | Broker, other: LocalPeer | Broker | None = None) -> None:
         """Reset the links between two, or of one: they may dial again at once."""
-        for a, b in self._cables(one, other):
+        for a, b in self._cables("drop", one, other):
             self._network.break_links(a, b)
 
     def pause(self, peer: LocalPeer) -> None:
         """As SIGSTOP: its kernel accepts and buffers, it reads and sends nothing. ``mend`` lets it go on."""
-        self._network.stop(peer.name)
+        self._network.stop(self._member("pause", peer).name)
 
     def stop(self, peer: LocalPeer) -> None:
         """As SIGTERM: it finishes what it runs, says goodbye and is gone."""
-        self._peers.remove(peer)
+        self._end("stop", peer)
         peer._peer.stop()
 
     def kill(self, peer: LocalPeer) -> None:
         """As SIGKILL: no goodbye, its links are reset, its address refuses."""
-        self._network.kill(peer.name)
-        if peer in self._peers:
-            self._peers.remove(peer)
-            peer._peer.stop(grace=0.0)
+        self._network.kill(self._member("kill", peer).name)
+        self._end("kill", peer)
+        peer._peer.stop(grace=0.0)
 
-    def _cables(self, one: LocalPeer | Broker, other: LocalPeer | Broker | None) -> Iterator[tuple[str, str]]:
-        others: list[LocalPeer | Broker] = [other] if other is not None else [*self._peers, self.broker]
+    def _end(self, method: str, peer: LocalPeer) -> None:
+        self._peers.remove(self._member(method, peer))
+        self._ended.append(peer)
+
+    def _member(self, method: str, peer: object) -> LocalPeer:
+        """A peer that lives in this net.
+
+        Raises:
+            TypeError, ValueError: it is none.
+        """
+        if not isinstance(peer, LocalPeer):
+            raise TypeError(
+                f"{method}() takes a peer of this net, as net.peer() and net.hub() return it, not {came(peer)}"
+            )
+        if peer in self._ended:
+            raise ValueError(f"{method}(): {peer.name} has ended; net.peer() makes another one")
+        if peer not in self._peers:
+            raise ValueError(f"{method}(): {peer.name} is a peer of another net")
+        return peer
+
+    def _node(self, method: str, one: object) -> LocalPeer | Broker:
+        """Whom a cable leads to: a peer of this net, or its broker."""
+        if isinstance(one, Broker):
+            if one._server is not self._server:
+                raise ValueError(f"{method}(): that is the broker of another net")
+            return one
+        if not isinstance(one, LocalPeer):
+            raise TypeError(f"{method}() takes peers of this net or net.broker, not {came(one)}")
+        return self._member(method, one)
+
+    def _nodes(self) -> list[LocalPeer | Broker]:
+        return [*self._peers, self.broker]
+
+    def _cables(self, method: str, one: object, other: object) -> Iterator[tuple[str, str]]:
+        one = self._node(method, one)
+        others = [self._node(method, other)] if other is not None else self._nodes()
         return ((one.name, each.name) for each in others if each.name != one.name)
+
+
+def _check_functions(functions: tuple[object, ...]) -> None:
+    for function in functions:
+        if not callable(function):
+            raise TypeError(f"a peer serves functions, not {came(function)}")
 
 
 class Broker:
@@ -343,15 +375,16 @@ class Broker:
 
     def start(self, *, forget: bool = False) -> None:
         """Be there again, with the register that there was, or with none."""
-        if forget:
+        if boolean(forget, "forget"):
             self._server.forget()
         self._server.start()
 
     def restart(self, *, forget: bool = False) -> None:
         """Go and come back."""
+        boolean(forget, "forget")
         self.stop()
         self.start(forget=forget)
 
     def lose(self, messages: int) -> None:
         """Hand the next messages to nobody."""
-        self._server.lose(messages)
+        self._server.lose(whole(messages, "lose(messages) takes a whole number", 0, _MOST_MESSAGES))

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hubnet.colleagues import Colleagues
 from hubnet.core import membership
@@ -27,19 +27,25 @@ DIAL_BACK = 2.0
 _SEEN = {
     dial.REFUSED: Seen.REFUSED, dial.ANOTHER: Seen.ANOTHER, dial.ITSELF: Seen.ANOTHER, dial.SILENT: Seen.SILENT,
     dial.BROKEN_OFF: Seen.BROKEN_OFF,
+    dial.NO_FILES: Seen.SILENT,  # it is we who cannot ask: nobody is buried for that
 }  # fmt: skip
 _log = logging.getLogger("hubnet")
 
 
 class Member:
-    """A peer whose home is this hub."""
+    """A peer whose home is this hub.
 
-    __slots__ = ("link", "look_at", "looks", "record", "renewed")
+    Attributes:
+        heard: when it spoke last.
+        renewed: when it did, or when it was granted that it had.
+    """
+
+    __slots__ = ("heard", "link", "look_at", "looks", "record", "renewed")
 
     def __init__(self, record: Record, link: Link | None, renewed: float) -> None:
         self.record = record
         self.link = link
-        self.renewed = renewed
+        self.heard = self.renewed = renewed
         self.looks = 0
         self.look_at = renewed + membership.look_again_after(0)  # if it could not be reached
 
@@ -103,10 +109,19 @@ class Watch:
                 return
             ended, members = time.monotonic(), len(self.members)
             self._ended.append(ended)
-        arguments = (member, link, ended, members)
-        threading.Thread(target=self._after_end, args=arguments, name="hubnet-look", daemon=True).start()
+        self.begin(self._after_end(member, link, ended, members))
 
-    def _after_end(self, member: Member, link: Link, ended: float, members: int) -> None:
+    @staticmethod
+    def begin(steps: Iterator[float]) -> None:
+        """Take steps, each after the seconds that the one before it wants to have passed, in a thread of their own."""
+
+        def take() -> None:
+            for pause in steps:
+                time.sleep(pause)
+
+        threading.Thread(target=take, name="hubnet-look", daemon=True).start()
+
+    def _after_end(self, member: Member, link: Link, ended: float, members: int) -> Iterator[float]:
         peer_id = str(member.record["id"]).encode()
         for looks in range(1, membership.LOOKS + 1):
             begun = time.monotonic()
@@ -122,8 +137,6 @@ class Watch:
                 verdict = membership.judge_ended_link(
                     seen, looks=looks, reachable=member.record["reachable"], renewed_elsewhere=moved, cut_off=cut_off
                 )
-                if moved:
-                    self._hand_over(peer_id, member)
                 if verdict is Verdict.GONE:
                     with self.lock:
                         if self.members.get(peer_id) is not member:
@@ -131,10 +144,11 @@ class Watch:
                     self._bury(peer_id, member.record["incarnation"])
             except BrokerUnavailable as error:
                 _log.warning("could not withdraw a peer: %s", error)
-                return
+                verdict = Verdict.KEEP
             if verdict is not Verdict.LOOK_AGAIN:
+                self._forget(peer_id, member)
                 return
-            time.sleep(max(0.0, membership.LOOK_APART - (time.monotonic() - begun)))  # "no route" at once is no look
+            yield max(0.0, membership.LOOK_APART - (time.monotonic() - begun))  # "no route" at once is no look
 
     def _moved(self, peer_id: bytes, member: Member) -> bool:
         record = self._registry.snapshot().records.get(peer_id)
@@ -144,8 +158,8 @@ class Watch:
             or record["home"] != self._own_id.decode()
         )
 
-    def _hand_over(self, peer_id: bytes, member: Member) -> None:
-        """Another hub has taken it in or seen it go: kept here, it would be written again when a renewal misses it."""
+    def _forget(self, peer_id: bytes, member: Member) -> None:
+        """Its link has ended: if it lives it comes back over another one, here or elsewhere; if not, its lease tells."""
         with self.lock:
             if self.members.get(peer_id) is member:
                 del self.members[peer_id]
@@ -170,9 +184,10 @@ class Watch:
                 member.looks += 1
                 member.look_at = now + membership.look_again_after(member.looks)
         for member in due:
-            threading.Thread(target=self._look_again, args=(member,), name="hubnet-look", daemon=True).start()
+            self.begin(self._look_again(member))
 
-    def _look_again(self, member: Member) -> None:
+    def _look_again(self, member: Member) -> Iterator[float]:
+        yield 0.0
         seen, _ = self.look(member.record)
         if seen is not Seen.ALIVE:
             return
@@ -208,10 +223,10 @@ class Watch:
             record = snapshot.records[peer_id]
             if peer_id != self._own_id and peer_id not in self._looking:
                 self._looking.add(peer_id)
-                arguments = (peer_id, record, silent_for)
-                threading.Thread(target=self._look_at_silent, args=arguments, name="hubnet-look", daemon=True).start()
+                self.begin(self._look_at_silent(peer_id, record, silent_for))
 
-    def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> None:
+    def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> Iterator[float]:
+        yield 0.0
         try:
             seen, _ = self.look(record)
             if seen is Seen.UNANSWERED and self.colleagues:

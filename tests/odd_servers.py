@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hubnet.broker import answers
+from hubnet.redis_socket import answers
 from tests import requirements_
 from tests.waiting import eventually
 

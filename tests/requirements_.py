@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from hubnet.broker import find_server
+from hubnet.embedded import find_server
 from hubnet.errors import ConfigError
 
 

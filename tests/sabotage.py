@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tests import reference_report
-from tests.reference_report import PASSED, ROOT, Row, is_green
+from tests.reference_report import ROOT, Row, is_green
 from tests.sabotages import SABOTAGES, Sabotage
 from tests.sentences import folded
 
@@ -128,19 +128,10 @@ def _check_that_it_is_used(root: Path) -> None:
         sys.exit(f"not the copy in {root} would be tested, but: {done.stdout}{done.stderr}")
 
 
-def run(root: Path, files: Iterable[str], allowed_red: Iterable[Row], rows: list[Row], log: IO[str]) -> dict[str, str]:
-    """Run test files of a copy. Where too much is red, that runs once more: a busy machine makes tests late."""
-
-    def outcomes_of(tests: Iterable[str]) -> dict[str, str]:
-        options = ("--tb=short", "-p", "no:cacheprovider", "-k", "not memory")
-        return reference_report.run(*options, root=root, tests=tests, output=log)
-
-    outcomes = outcomes_of(f"tests/api/{file}.py" for file in files)
-    others = judged(allowed_red, rows, outcomes).others
-    if len(others) > MOST_OTHERS:
-        late = sorted({test for row in others for test in row.tests if outcomes.get(test) != PASSED})
-        outcomes |= outcomes_of("tests/api/{}.py::{}".format(*test.split("::")) for test in late)
-    return outcomes
+def run(root: Path, files: Iterable[str], log: IO[str]) -> dict[str, str]:
+    """Run test files of a copy, once."""
+    options = ("--tb=short", "-p", "no:cacheprovider", "-k", "not memory")
+    return reference_report.run(*options, root=root, tests=(f"tests/api/{file}.py" for file in files), output=log)
 
 
 def files_of(rows: Iterable[Row]) -> list[str]:
@@ -162,7 +153,7 @@ def compare(chosen: list[Sabotage], *, whole: bool, log: IO[str], jobs: int = 1)
     files = {name: files_of(rows if whole else meant) for name, meant in expected.items()}
     every = sorted({file for some in files.values() for file in some})
     with copy() as root:
-        before = judged((), _of(every, rows), run(root, every, (), rows, log))
+        before = judged((), _of(every, rows), run(root, every, log))
     if before.others:
         print("red without any sabotage:", *map(called, before.others), sep="\n    ")
         return False
@@ -173,7 +164,7 @@ def compare(chosen: list[Sabotage], *, whole: bool, log: IO[str], jobs: int = 1)
     def tried(sabotage: Sabotage) -> tuple[Verdict, str]:
         meant, tested = expected[sabotage.name], _of(files[sabotage.name], rows)
         with copy(sabotage) as root, tempfile.TemporaryFile("w+") as said:
-            verdict = judged(meant, tested, run(root, files[sabotage.name], meant, tested, said))
+            verdict = judged(meant, tested, run(root, files[sabotage.name], said))
             said.seek(0)
             return verdict, said.read()
 

@@ -508,8 +508,8 @@ EVENTS = (
     Sabotage(
         "event-waits-for-redis",
         "peer.py",
-        "        parts.publisher.publish(channel, body)\n",
-        "        parts.publisher.publish(channel, body)\n        parts.publisher.flush(60.0)\n",
+        "        publish(channel, body)\n\n",
+        "        publish(channel, body)\n        parts.publisher.flush(60.0)\n\n",
         (
             "event: For the purpose of protecting the event triggering peer…",
             "event: But nothing will halt the running application.",
@@ -683,8 +683,8 @@ SUBSCRIBE = (
     Sabotage(
         "only-the-first-handler-of-a-process-hears",
         "bus/subscriber.py",
-        "                subscription.put(envelope, arrival.repeated)\n",
-        "                subscription.put(envelope, arrival.repeated)\n                break\n",
+        "                subscription.put(envelope, arrival.repeated, channel)\n",
+        "                subscription.put(envelope, arrival.repeated, channel)\n                break\n",
         (
             "subscribe: net.subscribe.subscribe(event…",
             "subscribe: Subscribe to an event on another peer or set of peers.",

@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from hubnet import runtime
-from hubnet.broker import Broker, EmbeddedServer, answers, find_server
+from hubnet import machine, runtime
+from hubnet.broker import Broker
+from hubnet.embedded import EmbeddedServer, find_server
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError
+from hubnet.redis_socket import answers
 from tests import requirements_
 from tests.odd_servers import Stranger, on_unix_socket, silent
 from tests.waiting import eventually
@@ -150,7 +152,7 @@ def test_a_runtime_directory_with_blanks_will_do(tmp_path, monkeypatch):
 OWNER = """
 import os, subprocess, sys, tempfile, threading, time
 tempfile.tempdir = sys.argv[1]
-from hubnet.broker import EmbeddedServer
+from hubnet.embedded import EmbeddedServer
 def start():
     global server
     server = EmbeddedServer(sys.argv[2])
@@ -290,6 +292,50 @@ def test_an_address_where_nobody_takes_the_password_is_not_believed(server, plac
         assert answers(one.url())
     finally:
         one.close()
+
+
+SAYS_OK = """
+import os, socket, sys
+os.setuid(65534)
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("there", flush=True)
+while True:
+    link, _ = listening.accept()
+    heard = link.recv(1000)
+    if heard:
+        print(heard, flush=True)
+    link.sendall(b"+OK\\r\\n+PONG\\r\\n")
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes root to be another user")
+def test_a_port_that_another_user_has_taken_is_no_server_of_ours_and_hears_no_password(place):
+    """Its owner has ended, and left its address; whoever is first has its port."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+    command = [sys.executable, "-c", SAYS_OK, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stranger:
+        try:
+            assert stranger.stdout is not None
+            assert stranger.stdout.readline() == "there\n"
+            url = f"redis://:marked-password@127.0.0.1:{port}/0"
+            assert machine.owner_of(port) == 65534
+            assert answers(url)  # it says yes to whatever it hears
+            assert "marked-password" in stranger.stdout.readline()
+            runtime.write("broker.json", {"url": url})
+            with pytest.raises(BrokerUnavailable, match="no hub runs on this machine yet"):
+                Broker(Settings()).url()
+            one = broker()
+            assert one.url() != url  # it runs one of its own
+            one.close()
+        finally:
+            stranger.kill()
+        assert "marked" not in stranger.stdout.read()
+
+
+def test_who_listens_on_a_port_is_known(server):
+    assert machine.owner_of(urlsplit(server.url).port) == os.getuid()
+    assert machine.owner_of(1) is None
 
 
 def test_a_stranger_of_another_protocol_on_the_remembered_port_is_no_server(place):
@@ -580,6 +626,6 @@ def test_the_wished_program_is_taken_or_refused_by_name(monkeypatch):
 
 def test_where_no_server_is_installed_the_text_says_what_to_do(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("hubnet.broker._WHEELS", {})
+    monkeypatch.setattr("hubnet.embedded._WHEELS", {})
     with pytest.raises(ConfigError, match=r"HUBNET_REDIS_URL.*hubnet\[embedded\]"):
         find_server()

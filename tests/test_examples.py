@@ -12,6 +12,13 @@ from tests.waiting import eventually
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+BY_THE_README = {"quickstart/worker.py", "quickstart/caller.py"}  # tests/test_readme.py
+IMPORTED = {
+    "simple_connection/functions.py", "tagged_connection/version1/app/__init__.py", "tagged_connection/version1/app/pictures.py",
+    "tagged_connection/version2/app/__init__.py", "tagged_connection/version2/app/images.py",
+}  # fmt: skip
+
+
 @pytest.fixture
 def hub(net: Net) -> Process:
     return net.hub()
@@ -62,3 +69,16 @@ def test_tagged_connection_between_two_versions_in_both_directions(net: Net, hub
         path = f"{here}/version{version}:{net.env['PYTHONPATH']}"
         answers += ended(net.run("python", str(here / "ask.py"), version, PYTHONPATH=path))
     assert answers == ["version 2 made sunset.exr at 32", "version 1 made sunset.exr at 32"]
+
+
+def test_every_script_of_the_examples_is_run_here_and_on_the_compose_net() -> None:
+    scripts = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")} - BY_THE_README - IMPORTED
+    by_processes = Path(__file__).read_text()
+    by_containers = (Path(__file__).parent / "cluster" / "test_cluster.py").read_text()
+    assert len(scripts) == 6
+    for script in scripts:
+        folder, name = script.split("/")
+        assert f'"{folder}"' in by_processes
+        assert f'"{name}"' in by_processes
+        assert f'"{folder}"' in by_containers
+        assert f'"{name}"' in by_containers

@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Net
+from tests.waiting import eventually
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+_SAY_WHEN_LIVE = """
+hubnet.wait_for(1, groups="farm")
+while not all(hubnet.Peer().ready().subscriber.is_live(one) for one in hubnet.Peer().subscriptions):
+    time.sleep(0.01)
+print("live")
+"""
 
 
 def printed(name: str) -> str:
@@ -29,6 +38,17 @@ def test_the_two_scripts_of_the_quick_start_meet_as_the_readme_says(net: Net) ->
     assert caller.out == "frame 12 done in farm\n"
     assert "# second terminal: frame 12 done in farm" in README
     assert worker.stop() == 0
+
+
+def test_any_process_hears_the_events_as_the_readme_says(net: Net) -> None:
+    found = re.search(r"any process hears them with a decorator:\n\n```python\n(.*?)```", README, re.DOTALL)
+    assert found
+    for name in ("worker.py", "caller.py"):
+        (net.folder / name).write_text(printed(name))
+    net.run("python", "worker.py", HUBNET_IS_HUB="1", HUBNET_GROUP="farm")
+    ears = net.run("python", "-uc", f"import hubnet, time\n{found[1]}{_SAY_WHEN_LIVE}hubnet.serve()").wait_for("live")
+    assert net.run("python", "caller.py").wait(60) == 0
+    eventually(lambda: ears.out == "live\nrendered 12\n")
 
 
 @pytest.mark.parametrize("name", ["worker.py", "caller.py"])

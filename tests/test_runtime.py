@@ -310,6 +310,19 @@ def test_what_is_no_file_is_refused_by_name(path):
         runtime.secrets_in(path)
 
 
+def test_what_only_leads_out_of_the_engines_folder_is_judged(file, monkeypatch, tmp_path):
+    engines = tmp_path / "engine"
+    engines.mkdir()
+    monkeypatch.setattr(runtime, "_DOCKER_SECRETS", engines)
+    file.write_text(TOKEN)
+    file.chmod(0o666)
+    (engines / "link").symlink_to(file)
+    around = engines / ".." / file.relative_to(tmp_path) if tmp_path in file.parents else engines / "link"
+    for path in (engines / "link", around):
+        with pytest.raises(ConfigError, match="others can read"):
+            runtime.secrets_in(str(path))
+
+
 def test_a_secret_mounted_by_the_engine_will_do_as_it_is(file, monkeypatch):
     file.write_text(TOKEN)
     file.chmod(0o444)

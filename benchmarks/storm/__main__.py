@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.storm import brokers, calls, events, hubs, peers, samples
+from benchmarks.storm import brokers, calls, events, failovers, hubs, peers, samples
 from benchmarks.storm.samples import Promise, Trials
 
 
@@ -116,6 +116,37 @@ ROWS: dict[str, Row] = {
             ("redis-away-long", "Redis is away for 10 minutes, data lost (20 peers)", partial(brokers.away, seconds=600), 1),
         )
     },
+    **{
+        name: Row(
+            happens,
+            (
+                Promise("register whole", "register whole ≤ 2 s after another is named", 2.0),
+                Promise("events heard again", "durable events are heard again ≤ 2 s after another is named", 2.0),
+                Promise("all accounted for", "calls unaffected; what Redis had acknowledged is heard or counted, none twice"),
+            ),
+            run,
+            20,
+        )
+        for name, happens, run in (
+            ("sentinel", "the master that Sentinels follow is killed (20 peers)", failovers.sentinels),
+            (
+                "sentinel-lagging",
+                "the same, and its replica has heard nothing for 0.8 s",
+                partial(failovers.sentinels, how="lagging"),
+            ),
+            ("cluster", "the Cluster's node that has our keys is killed (20 peers)", failovers.cluster),
+        )
+    },
+    "sentinel-frozen": Row(
+        "that master stands still instead",
+        (
+            Promise("register whole", "register whole"),
+            Promise("events heard again", "durable events are heard again"),
+            Promise("all accounted for", "calls unaffected; what Redis had acknowledged is heard or counted, none twice"),
+        ),
+        partial(failovers.sentinels, how="frozen"),
+        20,
+    ),
     "burst": Row(
         "100 000 events of ≤ 300 bytes in a burst, 2 subscribers",
         (Promise("all heard by both", "none lost"),),

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.storm.hubs import new_hub
 from benchmarks.storm.nets import NAMES, STEADY, StormNet, all_of, since
@@ -15,10 +16,10 @@ from tests.waiting import eventually
 
 PUBLISHER = """
 import threading, time
-tell = hubnet.event("news")(lambda number: ((number,), {}))
 class Teller:
     # publishes numbers, on and on, and how many it has told
-    def __init__(self):
+    def __init__(self, durable):
+        self.tell = hubnet.event("news", durable=durable)(lambda number: ((number,), {}))
         self.told, self.on, self.longest = 0, threading.Event(), 0.0
         self.on.set()
         threading.Thread(target=self.run, daemon=True).start()
@@ -26,7 +27,7 @@ class Teller:
         while True:
             self.on.wait()
             begin = time.monotonic()
-            tell(self.told)
+            self.tell(self.told)
             self.longest = max(self.longest, time.monotonic() - begin)
             self.told += 1
             time.sleep(0.005)
@@ -47,8 +48,8 @@ def books():
 class Shore:
     """A net beside which Redis breaks: hubs, peers that call each other, one that tells and some that hear."""
 
-    def __init__(self, folder: Path, size: int, **env: str) -> None:
-        self.net = StormNet(folder, **env)
+    def __init__(self, folder: Path, size: int, redis: Any = None, *, durable: bool = False) -> None:
+        self.net = StormNet(folder, redis)
         for _ in range(2):
             new_hub(self.net)
         self.ids = self.net.ids(self.net.crowd(size))
@@ -59,7 +60,7 @@ class Shore:
         self.teller = self.net.peer(PUBLISHER, group="tellers")
         self.routes = (NAMES.event("tellers", "news"), NAMES.event_everywhere("news"))
         eventually(lambda: self.redis.pubsub_numpat() == 1)
-        self.teller.run("teller = Teller()")
+        self.teller.run(f"teller = Teller(durable={durable})")
         eventually(lambda: all(one.ask("len(heard)") for one in self.hearers))
         eventually(self._at_rest)
         self.subscriptions, self.connections = self._subscribed(), self._connected()

@@ -16,8 +16,9 @@ from typing import Any
 
 import redis
 
-from hubnet.broker import answers, find_server
 from hubnet.core.channels import Names
+from hubnet.embedded import find_server
+from hubnet.redis_socket import answers
 from tests.api.conftest import Net, Process
 from tests.waiting import eventually, free_port
 
@@ -173,11 +174,11 @@ class Gate:
 
 
 class StormNet(Net):
-    """A net of processes around a Redis of its own."""
+    """A net of processes around a Redis of its own, or around one that was made for it."""
 
-    def __init__(self, folder: Path, **env: str) -> None:
-        super().__init__(folder)
-        self.redis = Redis(folder)
+    def __init__(self, folder: Path, made: Any = None, **env: str) -> None:
+        super().__init__(folder, own_broker=True)
+        self.redis = made or Redis(folder)
         self.env.update(HUBNET_REDIS_URL=self.redis.url, **env)
         self._gates: list[Gate] = []
 

@@ -27,15 +27,17 @@ from hubnet.core.envelopes import Packer
 from hubnet.core.marks import Marks
 from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable, HubnetError
+from hubnet.links.complaints import Complaints
 
 _MOST_OPEN = 4096
 _BATCH = 256 << 10
 _BACKOFF = 1.0
 _VANISHED_MS = 5000
+_STILL = 2.0
 _log = logging.getLogger("hubnet")
 
 
-_Group = tuple[bytes, int, list[bytes]]
+Group = tuple[bytes, int, list[bytes]]
 """Consecutive events of one channel: the channel, the first number, the bodies."""
 
 
@@ -60,10 +62,12 @@ class Publisher:
         self._skipped: Counter[bytes] = Counter()
         self._numbers: dict[bytes, int] = {}
         self._marks = Marks()
+        self._complaints = Complaints()
         self._sock: socket.socket | None = None
         self._owner: Any = None
         self._reader: Any = None
-        self._in_flight: deque[_Group] = deque()
+        self._in_flight: deque[Group] = deque()
+        self._answered_at = 0.0
 
     def publish(self, channel: bytes, body: bytes) -> None:
         """Hand over one event; returns at once."""
@@ -96,11 +100,14 @@ class Publisher:
     def flush(self, timeout: float) -> bool:
         """Wait until Redis has taken all there is; whether it did in time."""
         deadline = time.monotonic() + timeout
-        while self._outbox or self._busy:
+        while self._is_pending():
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.005)  # only on the way out and in tests: not worth a condition on the hot path
         return True
+
+    def _is_pending(self) -> bool:
+        return bool(self._outbox or self._busy)
 
     def abandon(self) -> None:
         """In a forked child: close our copy of the socket without a word."""
@@ -154,6 +161,11 @@ class Publisher:
         self._reader = hiredis.Reader()
         self._readable = select.poll()
         self._readable.register(self._sock, select.POLLIN)
+        self._answered_at = time.monotonic()
+        self._opened()
+
+    def _opened(self) -> None:
+        """There is a connection again: what may have been lost goes first."""
         self._marks.again(time.monotonic())  # subscribers were cut off as well
         if self._in_flight:  # what Redis did not confirm goes again: subscribers drop by number what came twice
             again = list(self._in_flight)
@@ -169,8 +181,7 @@ class Publisher:
         """Send what there is, and the marks that are due; sleep when there is nothing."""
         while not self._stopping:
             self._hear_replies(wait=False)
-            batch = self._take()
-            batch += [(channel, self._numbers[channel], []) for channel in self._marks.due(time.monotonic())]
+            batch = self._take() + self._due(time.monotonic())
             if batch:
                 self._send(batch)
                 continue
@@ -180,16 +191,24 @@ class Publisher:
             if self._busy:
                 self._hear_replies(wait=True)
             elif self._asleep:
-                self._rest(self._marks.rest(time.monotonic()))
+                self._rest(self._longest_rest(time.monotonic()))
+
+    def _due(self, now: float) -> list[Group]:
+        """What is to be sent although nothing was published: marks."""
+        return [(channel, self._numbers[channel], []) for channel in self._marks.due(now)]
+
+    def _longest_rest(self, now: float) -> float | None:
+        """Seconds until something may be due; None: nothing ever is, unless there are new events."""
+        return self._marks.rest(now)
 
     def _rest(self, seconds: float | None) -> None:
         """Wait until there is something to do, for so long."""
         with suppress(Empty):
             self._wake.get(timeout=seconds)
 
-    def _take(self) -> list[_Group]:
+    def _take(self) -> list[Group]:
         """What waits, at most a batch: consecutive events of one channel together, numbered."""
-        groups: list[_Group] = []
+        groups: list[Group] = []
         total = size = 0
         with self._lock:
             self._busy = bool(self._outbox or self._in_flight)
@@ -222,36 +241,73 @@ class Publisher:
             self._marks.told(channel, time.monotonic())
         self._skipped.clear()
 
-    def _send(self, groups: list[_Group]) -> None:
+    def _send(self, groups: list[Group]) -> None:
         assert self._sock is not None
         out: list[bytes] = []
         now = time.monotonic()
-        for channel, first, bodies in groups:
-            message = self._packer.pack(channel, first, bodies)
-            out.append(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n" % (len(channel), channel, len(message)))
-            out.append(message)
-            out.append(b"\r\n")
-            if bodies:
-                self._marks.told(channel, now)
+        for group in groups:
+            self._write(group, out)
+            if group[2]:
+                self._marks.told(group[0], now)
         self._in_flight.extend(groups)
         self._sock.sendall(b"".join(out))
         self._hear_replies(wait=len(self._in_flight) > _MOST_OPEN)
 
+    def _write(self, group: Group, out: list[bytes]) -> None:
+        """What Redis is told for a group."""
+        channel, first, bodies = group
+        publish_command(channel, self._packer.pack(channel, first, bodies), out)
+
     def _hear_replies(self, *, wait: bool) -> None:
         """Read what Redis answered, and whether it is still there; an answer that is an error is told."""
         assert self._sock is not None
-        while self._readable.poll(None if wait else 0):
+        while True:
+            if not self._readable.poll(self._patience() if wait else 0):
+                self._leave_if_moved(self._sock)
+                if not wait:
+                    return
+                continue
             data = self._sock.recv(65536)
             if not data:
                 raise BrokerUnavailable("Redis closed the connection")
+            self._answered_at = time.monotonic()
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
-                _, _, bodies = self._in_flight.popleft()
-                if isinstance(reply, Exception):
-                    self._counters.add("events.refused_by_redis", len(bodies))
-                    _log.error("Redis refused an event: %s", reply)
-                else:
-                    self._trouble = ""
-                    self._counters.add("events.published", len(bodies))
+                self._on_reply(reply)
             if wait and len(self._in_flight) <= _MOST_OPEN // 2:
                 return
+
+    def _patience(self) -> float | None:
+        """Milliseconds until a silence is one to do something about; None: where else should we go?"""
+        return _STILL * 1000 if self._broker.may_move else None
+
+    def _leave_if_moved(self, sock: socket.socket) -> None:
+        """A Redis that stands still keeps its connections: it is left only for the one that took its place."""
+        if not self._broker.may_move:
+            return
+        now = time.monotonic()
+        if not self._in_flight:
+            self._answered_at = now
+        elif now - self._answered_at >= _STILL:
+            self._answered_at = now
+            if self._broker.has_moved(sock):
+                raise BrokerUnavailable("Redis stands still, and another one has taken its place")
+
+    def _on_reply(self, reply: Any) -> None:
+        _, _, bodies = self._in_flight.popleft()
+        if isinstance(reply, Exception):
+            self._refused(reply, len(bodies))
+        else:
+            self._trouble = ""
+            self._counters.add("events.published", len(bodies))
+
+    def _refused(self, reply: Exception, events: int) -> None:
+        self._counters.add("events.refused_by_redis", events)
+        if said := self._complaints.about(self._broker.shown, f"refused an event: {reply}"):
+            _log.error("Redis at %s", said)
+
+
+def publish_command(channel: bytes, message: bytes, out: list[bytes]) -> None:
+    out.append(b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n" % (len(channel), channel, len(message)))
+    out.append(message)
+    out.append(b"\r\n")

@@ -35,6 +35,7 @@ _COMMANDS = {
     "health": _Place("health", "health", "Tell whether the peer of this machine or container is well."),
     "secret": _Place("secrets", "secret", "Make secrets, and exchange them while everything runs."),
     "tls": _Place("tls", "tls", "Make certificates for TLS between peers."),
+    "redis": _Place("redis", "redis", "Print what a Redis with users needs."),
     "demo": _Place("demo", "demo", "A render farm on this machine, to look at."),
 }
 

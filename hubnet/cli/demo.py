@@ -86,7 +86,7 @@ def demo(**options: Any) -> None:
 
 def _missing() -> str:
     """What to say when something the demo needs is not installed."""
-    from hubnet.broker import find_server
+    from hubnet.embedded import find_server
 
     wish = os.environ.get("HUBNET_REDIS_SERVER", "")
     try:

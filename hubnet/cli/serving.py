@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 import hubnet
-from hubnet import broker, environment, runtime
+from hubnet import embedded, environment, runtime
 from hubnet.cli.ending import USAGE, say_error
 from hubnet.cli.roles import development, serve_only
 from hubnet.cli.shown import masked, shown
@@ -42,7 +42,7 @@ def hub(group: str | None) -> None:
     if not settings.is_hub:
         raise ConfigError(f"HUBNET_IS_HUB={os.environ['HUBNET_IS_HUB']} forbids what `hubnet hub` is for; unset it")
     if not settings.redis_url and not _embedded_url():
-        broker.find_server(settings.redis_server)  # none to run: better said now than by the hub, again and again
+        embedded.find_server(settings.redis_server)  # none to run: better said now than by the hub, again and again
     _wait_until_listening()
     where = _embedded_url(wait=True) if not settings.redis_url else settings.redis_url
     kind = "" if settings.redis_url else " (embedded)"
@@ -102,7 +102,7 @@ def _embedded_url(*, wait: bool = False) -> str:
     deadline = time.monotonic() + (_SERVER_LIMIT if wait else 0.0)
     while True:
         said = runtime.read("broker.json")
-        if said and broker.answers(str(said["url"])):
+        if said and embedded.answers_here(str(said["url"])):
             return str(said["url"])
         if time.monotonic() >= deadline:
             return ""

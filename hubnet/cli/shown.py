@@ -38,7 +38,7 @@ def shown_arguments(args: tuple[Any, ...] | list[Any], kwargs: dict[str, Any]) -
 def masked(url: str) -> str:
     """A URL without its password, wherever that stands."""
     url = re.sub(r"//([^:@/]*:)?.*@", lambda found: f"//{found[1] or ''}***@", url)
-    return re.sub(r"(?i)([?&]password=)[^&]*", r"\1***", url)
+    return re.sub(r"(?i)([?&][^=&]*password=)[^&]*", r"\1***", url)
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

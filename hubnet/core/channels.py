@@ -41,6 +41,8 @@ class Names:
         self.hubs = f"{prefix}hubs"
         self.groups = f"{prefix}groups"
         self.version = f"{prefix}version"
+        self._streams = f"{prefix}stream:"
+        self.streams = f"{self._streams}index"
 
     def event(self, group: str, name: str) -> str:
         """The channel of one group's event."""
@@ -62,6 +64,10 @@ class Names:
         from urllib.parse import unquote
 
         return unquote(group), unquote(name)
+
+    def stream(self, channel: str) -> str:
+        """The stream that keeps what went by on an event's channel; `streams` is the one that lists such channels."""
+        return self._streams + channel.removeprefix(self._events)
 
     def peers(self, group: str) -> str:
         """The hash of a group's records."""

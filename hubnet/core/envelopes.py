@@ -4,7 +4,7 @@
 
 The proof covers the channel's name and all of the envelope, so nothing can be moved, altered or forged. Numbers rise by one
 per event, publisher incarnation and channel. An envelope of no events is a high-water mark: it tells the next number, so a
-lost tail shows as well.
+lost tail shows as well. A flag says whether the events are durable: kept in a stream, from which holes are filled.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ LIMIT_BYTES = 64 << 10
 LIMIT_COUNT = 4000
 _HEAD = Struct("<4sBBHIQ8s16s")
 _PROOF = 16
+_DURABLE = 1
 _PERSON = b"hubnet/1 event"
 
 
@@ -43,6 +44,10 @@ class Envelope(NamedTuple):
     size: int
     data: bytes
     lengths_at: int
+    durable: bool = False
+
+    def __repr__(self) -> str:  # no arguments
+        return f"<envelope of {self.size} events from number {self.first} on, {len(self.data)} bytes>"
 
     def bodies(self) -> Iterator[memoryview]:
         """The pickled events, in order."""
@@ -70,11 +75,11 @@ class Packer:
         self._key = first.event
         self._tail = (first.kid, self._incarnation)
 
-    def pack(self, channel: bytes, first: int, bodies: Sequence[bytes]) -> bytes:
+    def pack(self, channel: bytes, first: int, bodies: Sequence[bytes], *, durable: bool = False) -> bytes:
         """One signed envelope."""
         if self._ring.keys is not self._keys:
             self._sign_with_first()
-        head = _HEAD.pack(MAGIC, 1, 0, len(self._sender), len(bodies), first, *self._tail)
+        head = _HEAD.pack(MAGIC, 1, _DURABLE if durable else 0, len(self._sender), len(bodies), first, *self._tail)
         lengths = b"".join([len(body).to_bytes(4, "little") for body in bodies])
         message = b"".join((head, self._sender, lengths, *bodies))
         return message + _proof(self._key, channel, message)
@@ -100,7 +105,7 @@ class Opener:
         """
         if len(data) < _HEAD.size + _PROOF or not data.startswith(MAGIC):
             raise AuthenticationError("no envelope of hubnet")
-        _, version, _, sender_length, count, first, kid, incarnation = _HEAD.unpack_from(data)
+        _, version, flags, sender_length, count, first, kid, incarnation = _HEAD.unpack_from(data)
         keys = self._ring.get(kid)
         if keys is None:
             raise AuthenticationError("an envelope under an unknown secret")
@@ -109,7 +114,7 @@ class Opener:
         end = _HEAD.size + sender_length
         said = incarnation + data[_HEAD.size : end]
         sender = self._senders.get(said) or self._sender(said)
-        return Envelope(sender, first, count, data, end)
+        return Envelope(sender, first, count, data, end, bool(flags & _DURABLE))
 
     def _sender(self, said: bytes) -> Sender:
         fields = json.loads(said[16:])

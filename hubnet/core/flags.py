@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hubnet.core.connections import untagged
 from hubnet.errors import UnknownFlag
 
 NULL, NULL_RESPONSE, INVALID_CONNECTION = "NULL", "NULL_RESPONSE", "INVALID_CONNECTION"
@@ -50,7 +51,7 @@ class Flags(dict[str, Handler]):
         handler = self.get(name)
         if handler is None:
             raise UnknownFlag(
-                f"{connection!r} ran and answered with flag {name!r}, which has no handler here: register one with "
+                f"{untagged(connection)!r} ran and answered with flag {name!r}, which has no handler here: register one with "
                 f"@hubnet.flag({name!r})"
             )
         return handler(connection, foreign)

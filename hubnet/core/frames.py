@@ -39,6 +39,7 @@ MOST_BUFFERS = 4096
 SMALL = 1 << 15
 _PERSON = b"hubnet/1 frame"
 _REKEY = b"hubnet/1 rekey"
+_MOST_SEALED = (1 << 31) - 1 - 64  # what the cipher takes at once, less names and the like
 _EPOCH = (1 << 16) - 1  # the last frame under one key, in the low bits of the counter
 _PACK = HEADER.pack
 _BUFFER_LENGTH = Struct("<Q")
@@ -283,8 +284,9 @@ def _running_hmac(key: bytes) -> _Running:
 class Sealed:
     """Suite 2: AES-256-GCM; the header is proved, the rest and the buffers are hidden as well.
 
-    After each 65 536 frames or pieces, 64 GiB at most where buffers are large, the key of a direction is derived anew from the
-    one before it, which is forgotten: GCM's limits are far away, and who takes a key later cannot read what was sent earlier.
+    After each 65 536 frames or pieces the key of a direction is derived anew from the one before it, which is forgotten: GCM's
+    limits are far away, and who takes a key later cannot read what was sent earlier. A frame counts as often as it has MiB, so
+    that a key covers 68 GiB at most: the counter goes on by so much, and stops at the end of its key.
     """
 
     def __init__(self, send_key: bytes, receive_key: bytes) -> None:
@@ -324,7 +326,7 @@ class Sealed:
         if not buffers and len(body) < SMALL:
             return chain((self.small(prefix(kind, name, depth, patience, remaining), body),))
         table = _table(buffers)
-        length = _fits(len(name) + len(table) + len(body) + PROOF)
+        length = _fits(len(name) + len(table) + len(body) + PROOF, _MOST_SEALED)
         head = _PACK(length, kind, 0, len(buffers), len(name), depth, patience, remaining)
         return chain((head, self._seal(name + table + body, head)), self._apart(buffers))
 
@@ -335,7 +337,7 @@ class Sealed:
 
     def _seal(self, data: Buffer, head: bytes) -> bytes:
         counter = self._sent
-        self._sent = counter + 1
+        self._sent = _behind(counter, len(data))
         if not counter & _EPOCH and counter:
             self._rekey_sending()
         return self._encrypt(counter.to_bytes(12, "big"), data, head)
@@ -365,7 +367,7 @@ class Sealed:
 
     def open(self, header: bytes, rest: Buffer) -> Buffer:
         counter = self._received
-        self._received = counter + 1
+        self._received = _behind(counter, len(rest) - PROOF)
         if not counter & _EPOCH and counter:
             self._rekey_receiving()
         try:
@@ -380,10 +382,18 @@ class Sealed:
         return self.open(b"", piece)
 
 
-def _fits(length: int) -> int:
-    if length >= 1 << 32:
+def _behind(counter: int, length: int) -> int:
+    """The counter behind a message of so many bytes, which counts once for each MiB, and at most to the end of its key."""
+    if length <= PIECE:
+        return counter + 1
+    return min(counter - (-length // PIECE), (counter | _EPOCH) + 1)
+
+
+def _fits(length: int, most: int = (1 << 32) - 1) -> int:
+    if length > most:
         raise EncodeError(
-            "over 4 GiB pickled in one piece; large bytes and arrays travel apart when they are arguments themselves"
+            f"over {(most + 1) >> 30} GiB pickled in one piece; large bytes and arrays travel apart when they are arguments "
+            "themselves"
         )
     return length
 

@@ -62,6 +62,10 @@ _M4 = Struct("<32s16sB32s")  # own id, own incarnation, verdict, tag
 _SALT = b"hubnet/1"
 
 
+class OtherVersion(RemoteProtocolError):
+    """It speaks hubnet, in no version that is spoken here."""
+
+
 class Self(NamedTuple):
     """Who a side says that it is."""
 
@@ -286,7 +290,7 @@ class Responder(_Side):
         if magic != MAGIC or not 1 <= kids <= MOST_KEYS or not suites & sum(_IN_ORDER):
             raise RemoteProtocolError("not hubnet's handshake")
         if not low <= VERSION <= high:
-            raise RemoteProtocolError(f"wire versions {low} to {high} offered, {VERSION} is spoken here")
+            raise OtherVersion(f"wire versions {low} to {high} offered, {VERSION} is spoken here")
         return _M1_HEAD.size + 8 * int(kids) + 32 + (32 if suites & SEALED else 0)
 
     def _advance(self, message: bytes) -> bytes:
@@ -316,6 +320,8 @@ class Responder(_Side):
         digest, incarnation, wanted_digest, wanted_incarnation, tag = _M3.unpack(message)
         if not hmac.compare_digest(tag, self._tag(b"i>r", self._th, message[:-32])):
             raise AuthenticationError("the secret was not proved (same key id, or another namespace)")
+        if self._ring.get(self._kid) is None:
+            raise AuthenticationError("a secret that is accepted no more")
         foreign = Self(digest, incarnation)
         verdict = self._judge(digest)
         if incarnation == self.own.incarnation:

@@ -12,6 +12,8 @@ import functools
 import hashlib
 import linecache
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +29,29 @@ def module_name(name: str = "__main__") -> str | None:
     file = getattr(main, "__file__", None)
     base = str(file or "").replace("\\", "/").rpartition("/")[2]
     return base.rpartition(".")[0] or base or None
+
+
+def claim(name: str) -> None:
+    """Something of ``__main__`` is registered: keep its text in mind, and have it be what its module's name imports.
+
+    Else what travels by that name, from who imported the file, would run it here a second time, under another name.
+    """
+    main, called = sys.modules.get(name), module_name(name)
+    if main is None or called is None:
+        return
+    _digest_of(main)  # a file may be edited while it runs
+    file = getattr(main, "__file__", None)
+    if called not in sys.modules and file and _file_of(called) == Path(file).resolve():
+        sys.modules[called] = main
+
+
+def _file_of(module: str) -> Path | None:
+    """Which file this name would import."""
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return Path(spec.origin).resolve() if spec and spec.origin else None
 
 
 def place_of(class_: type) -> Place | None:

@@ -130,6 +130,11 @@ def was_stopped(between_ticks: float, tick: float) -> bool:
     return between_ticks > tick + 2.0
 
 
+def is_heard_from(silent_for: float, lease: float) -> bool:
+    """Whether a member whose record has gone is to be written again: later, another hub may have buried it with good reason."""
+    return silent_for <= lease / 2
+
+
 def lost_half(ended_at: Sequence[float], members: int, ended: float) -> bool:
     """Whether half the links of a hub ended together, so that it is the hub that is cut off.
 

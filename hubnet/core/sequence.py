@@ -24,6 +24,14 @@ class Sequence:
     def __init__(self) -> None:
         self._next: dict[tuple[bytes, bytes], int] = {}
 
+    def expected(self, incarnation: bytes, channel: bytes) -> int | None:
+        """The next number of this publisher and channel; None: it was not heard yet."""
+        return self._next.get((incarnation, channel))
+
+    def of_channel(self, channel: bytes) -> dict[bytes, int]:
+        """The next number of each publisher on a channel."""
+        return {who: number for (who, where), number in self._next.items() if where == channel}
+
     def arrive(self, incarnation: bytes, channel: bytes, first: int, count: int) -> Arrival:
         """Note an envelope; how many events before it are missing, and how many of its own came before."""
         key = (incarnation, channel)

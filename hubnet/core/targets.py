@@ -52,6 +52,25 @@ def boolean(value: object, parameter: str) -> bool:
     return value
 
 
+def word(value: object, rule: str, *allowed: str) -> str:
+    """One of these words, as a plain str.
+
+    Args:
+        value: what came.
+        rule: how an error begins: the parameter, and what it takes.
+        allowed: the words.
+
+    Raises:
+        TypeError, ValueError: it is no str, or another one.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{rule}, not {came(value)}")
+    plain = str.__str__(value)
+    if plain not in allowed:
+        raise ValueError(f"{rule}, not {came(plain)}")
+    return plain
+
+
 def seconds(value: Any, parameter: str = "timeout", *, optional: bool = True) -> float | None:
     """A timeout in seconds, or None where that is allowed.
 
@@ -65,3 +84,22 @@ def seconds(value: Any, parameter: str = "timeout", *, optional: bool = True) ->
     if not 0 < value <= LONGEST:
         raise ValueError(f"{parameter} is more than 0 seconds and at most {LONGEST:.0f}, not {came(value)}")
     return float(value)
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def span(value: Any, parameter: str) -> float | None:
+    """A span of time: a number of seconds, or a number and a unit as in "90s", "5m", "2h", "1d"; None: none.
+
+    Raises:
+        TypeError, ValueError: naming the parameter.
+    """
+    if isinstance(value, str):
+        number, unit = value[:-1], value[-1:]
+        if unit not in _UNITS or not number.isascii() or not number.isdigit() or len(number) > 9:
+            raise ValueError(
+                f'{parameter} is a number of seconds, or a text such as "90s", "5m", "2h" or "1d", not {came(value)}'
+            )
+        value = int(number) * _UNITS[unit]
+    return seconds(value, parameter)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from hubnet import machine
 from hubnet.core import frames, handshake
 from hubnet.errors import AuthenticationError, HubnetError, RemoteProtocolError
 from hubnet.links.complaints import Complaints
@@ -141,6 +142,7 @@ class Arrivals:
             return True
         if session.verdict != handshake.ACCEPTED:
             if self._ends(fd, half):
+                self._decline(half, session.verdict)
                 half.sock.close()
             return False
         with self._lock:
@@ -158,18 +160,18 @@ class Arrivals:
 
     def next_limit(self) -> float | None:
         """When the next of them has had its time, or None."""
-        return min((half.until for half in list(self.half_open.values())), default=None)
+        return min((half.until for _, half in self._all()), default=None)
 
     def drop_overdue(self, now: float) -> None:
         """Close those that have had their time."""
-        for fd, half in list(self.half_open.items()):
+        for fd, half in self._all():
             if half.until <= now and self._ends(fd, half):
                 self._count("handshakes_timed_out")
                 half.sock.close()
 
     def close(self) -> None:
         """Break all of them off: an end without a word would say that their secret is another."""
-        for fd, half in list(self.half_open.items()):
+        for fd, half in self._all():
             if self._ends(fd, half):
                 half.break_off()
 
@@ -177,6 +179,11 @@ class Arrivals:
         """In a forked child: close our copies; the lock may be held by a thread that is not here."""
         for half in self.half_open.values():
             half.sock.close()
+
+    def _all(self) -> list[tuple[int, _HalfOpen]]:
+        """Those of this moment; without the lock, collecting garbage while they are listed may let another thread change them."""
+        with self._lock:
+            return list(self.half_open.items())
 
     def _ends(self, fd: int, half: _HalfOpen) -> bool:
         """Take it out to be closed; False: another thread has, and its descriptor may be somebody else's by now."""
@@ -187,10 +194,35 @@ class Arrivals:
         return ours
 
     def _reject(self, half: _HalfOpen, error: Exception) -> None:
+        """Tell why, then count it: whoever sees the number finds the line."""
         if isinstance(error, AuthenticationError):
+            self._complain(half, logging.WARNING, str(error))
             self._count("handshakes_refused")
-            if said := self._complaints.about(half.address, str(error)):
-                _log.warning("refused a link from %s", said)
-        elif isinstance(error, RemoteProtocolError):
-            self._count("handshakes_broken")
+        elif isinstance(error, handshake.OtherVersion):
+            # Without the numbers, which a stranger may choose: each would be a line of its own.
+            self._complain(
+                half, logging.WARNING, "another version of hubnet, whose links are not ours: upgrade the older one"
+            )
             _log.debug("no handshake from %s: %s", half.address, error)
+            self._count("handshakes_other_version")
+        elif machine.is_of_tls(error):  # plain words, no certificate or one of another CA; or it refused ours
+            self._complain(half, logging.WARNING, f"no TLS ({getattr(error, 'reason', None) or 'broken off'})")
+            self._count("handshakes_without_tls")
+        elif isinstance(error, RemoteProtocolError):
+            _log.debug("no handshake from %s: %s", half.address, error)
+            self._count("handshakes_broken")
+
+    def _decline(self, half: _HalfOpen, verdict: int) -> None:
+        """It proved the secret, and was told under ours why it has no link."""
+        what = handshake.VERDICTS[verdict]
+        if verdict == handshake.NOT_ME:
+            self._complain(half, logging.INFO, "it dialled another peer")
+        elif verdict == handshake.FULL:
+            self._complain(half, logging.WARNING, f"{what}: HUBNET_LINK_LIMIT")
+        else:
+            _log.debug("no link for %s: %s", half.address, what)
+        self._count("handshakes_for_another" if verdict == handshake.NOT_ME else "handshakes_declined")
+
+    def _complain(self, half: _HalfOpen, level: int, what: str) -> None:
+        if said := self._complaints.about(half.address, what):
+            _log.log(level, "refused a link from %s", said)

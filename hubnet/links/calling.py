@@ -67,6 +67,11 @@ class _Request(NamedTuple):
     depth: int
     deadline: float | None
 
+    def __repr__(self) -> str:  # no arguments
+        return (
+            f"<a call of {untagged(self.connection.tag)!r} with {len(self.body)} bytes and {len(self.buffers)} buffers>"
+        )
+
 
 class Caller:
     """The calling side of one peer: a pool of links for each peer that it knows."""

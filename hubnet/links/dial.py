@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from hubnet import address
+from hubnet import address, machine
 from hubnet.core import frames, handshake
 from hubnet.core.handshake import Initiator, Self
 from hubnet.core.keys import Keyring
-from hubnet.errors import AuthenticationError, PeerBusy, PeerUnreachable, RemoteProtocolError
+from hubnet.errors import AuthenticationError, CallTimeout, PeerBusy, PeerLost, PeerUnreachable, RemoteProtocolError
 from hubnet.links.limits import Limits
 from hubnet.links.link import Link
 
@@ -44,11 +45,6 @@ def _unreachable(how: str, text: str) -> Unreachable:
 
 def _silent(where: str) -> Unreachable:
     return _unreachable(SILENT, f"{where} accepts but does not answer: its process is stopped, or it is no hubnet peer")
-
-
-def _is_of_tls(error: OSError) -> bool:
-    """Whether it is an ssl.SSLError, without importing ssl."""
-    return any(kind.__name__ == "SSLError" for kind in type(error).__mro__)
 
 
 def open_socket(host: str, port: int, deadline: float) -> socket.socket:
@@ -97,6 +93,7 @@ class Dialler:
         self._secured = secured
         self._most = most
         self._links: WeakSet[Link] = WeakSet()
+        self._lock = threading.Lock()
 
     @property
     def kid(self) -> bytes:
@@ -127,10 +124,16 @@ class Dialler:
                 link = Link(
                     sock, frames.protection(session), session.foreign, session.suite, leftover, session.kid, self._most
                 )
-                self._links.add(link)
+                self._keep(link, where)
                 link.friendly = {"host": host, "port": port}
                 link.send(link.protection.pack(frames.HELLO, self._hello()), deadline)
                 return link
+        except CallTimeout:  # the last of the handshake came as the deadline passed
+            sock.close()
+            raise _silent(where) from None
+        except PeerLost as error:
+            sock.close()
+            raise self._broken_off(where, error) from error
         except BaseException:
             sock.close()
             raise
@@ -140,6 +143,20 @@ class Dialler:
             raise PeerBusy(f"the peer at {where} takes no link now: {said}; try later or elsewhere")
         how = ITSELF if session.verdict == handshake.SELF else ANOTHER
         raise _unreachable(how, f"{where}: {said}, not the peer that was dialled; ask for a fresh listing")
+
+    def cut(self, good: Container[bytes]) -> None:
+        """End every link under another key than these, whatever waits for its answer."""
+        with self._lock:
+            for link in self._links:
+                if link.kid not in good:
+                    link.cut_off()
+
+    def _keep(self, link: Link, where: str) -> None:
+        """Know it from now on; the secrets may have changed while it came about, and ``cut`` been here."""
+        with self._lock:
+            if self._ring.get(link.kid) is None:
+                raise AuthenticationError(f"{where} knows a secret only that is accepted here no more")
+            self._links.add(link)
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's links, those included over which its threads wait for an answer."""
@@ -167,7 +184,7 @@ class Dialler:
                 f"cannot reach {where}: {reason}; is there a route, and is HUBNET_ADVERTISE right on that peer?",
             ) from error
 
-    def _broken_off(self, where: str, error: OSError) -> Unreachable:
+    def _broken_off(self, where: str, error: Exception) -> Unreachable:
         mismatch = "has no TLS and we have" if self._secured else "has TLS and we have not"
         text = f"{where} broke off our handshake ({error}): its process ended, or takes no more links, or {mismatch}"
         return _unreachable(BROKEN_OFF, text)
@@ -180,7 +197,7 @@ class Dialler:
         except TimeoutError:
             raise _silent(where) from None
         except OSError as error:
-            if not _is_of_tls(error):
+            if not machine.is_of_tls(error):
                 raise self._broken_off(where, error) from error
             text = f"no TLS with {where} ({error}): HUBNET_TLS_CA or HUBNET_TLS_CERT differs, or is not set there"
             raise AuthenticationError(text) from error
@@ -208,7 +225,7 @@ class Dialler:
                 f"{where} closed our handshake: another secret, namespace or version; its log says which"
             ) from None
         except OSError as error:
-            if _is_of_tls(error):
+            if machine.is_of_tls(error):
                 text = (
                     f"{where} does not accept our certificate ({error}): HUBNET_TLS_CA differs there, or it has expired"
                 )

@@ -9,6 +9,7 @@ after a whole request, without an authenticated bye, means that nobody can know.
 from __future__ import annotations
 
 import errno
+import logging
 import mmap
 import os
 import select
@@ -28,6 +29,7 @@ from hubnet.links.limits import Limits
 TICK = 1.0
 _CHUNK = 65536
 _UNPACK = HEADER.unpack_from
+_log = logging.getLogger("hubnet")
 
 
 class Vanished(PeerLost):
@@ -44,6 +46,9 @@ class Frame(NamedTuple):
     depth: int
     patience: int
     remaining: int
+
+    def __repr__(self) -> str:  # no arguments, nor results
+        return f"<{frames.KINDS[self.kind]} frame of {len(self.body)} bytes and {len(self.buffers)} buffers>"
 
 
 class Link:
@@ -64,6 +69,7 @@ class Link:
         "foreign_id",
         "friendly",
         "home",
+        "is_cut",
         "kid",
         "most",
         "on_stall",
@@ -112,7 +118,7 @@ class Link:
         self.used = 0.0
         self.streak = 0
         self.ended = False
-        self.said_bye = False
+        self.said_bye = self.is_cut = False
         self.busy = False
         self.home = False
         self.retired = False
@@ -276,7 +282,12 @@ class Link:
             except OSError as error:
                 raise PeerLost(_why(error), ran=MAYBE) from error
             if not data:
-                raise PeerLost("the link ended without a goodbye: its process died or was cut off", ran=MAYBE)
+                cut = (
+                    "we cut it off: its secret is accepted no more"
+                    if self.is_cut
+                    else "its process died or was cut off"
+                )
+                raise PeerLost(f"the link ended without a goodbye: {cut}", ran=MAYBE)
             self.stalls = 0
             return data
 
@@ -400,6 +411,12 @@ class Link:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # it had ended
+
+    def cut_off(self) -> None:
+        """End it from another thread, whatever runs on it: its secret is accepted no more."""
+        _log.warning("cut off %r: its secret is accepted no more", self)
+        self.said_bye = self.is_cut = True
+        self.shutdown()
 
     def close(self) -> None:
         """Close the socket."""

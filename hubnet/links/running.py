@@ -13,7 +13,7 @@ from typing import Any
 
 from hubnet.core import calls, codec, frames
 from hubnet.core.codec import PLAIN, dumps, loads
-from hubnet.core.connections import Connection
+from hubnet.core.connections import Connection, untagged
 from hubnet.core.flags import Flag
 from hubnet.core.frames import PLAIN_RESULT, SMALL, Buffer, Pieces
 from hubnet.errors import YES, CallTimeout, EncodeError, RemoteError
@@ -48,7 +48,9 @@ def answer_to(
     try:
         args, kwargs = loads(body, buffers=buffers) if buffers else loads(body)
     except Exception as error:
-        said = calls.refusal(calls.ARGUMENTS, f"an argument of {connection.tag!r} {codec.cannot_rebuild(error)}")
+        said = calls.refusal(
+            calls.ARGUMENTS, f"an argument of {untagged(connection.tag)!r} {codec.cannot_rebuild(error)}"
+        )
         return protection.pack(frames.REFUSED, said)
     try:
         if invoke is not None:
@@ -76,7 +78,7 @@ def answer_to(
                 raise EncodeError(f"it has {size} bytes, more than HUBNET_CALL_LIMIT={link.most}")
             return protection.pack(frames.RESULT, data, buffers=apart)
     except EncodeError as error:
-        unsent = EncodeError(f"the result of {connection.tag!r} cannot travel: {error}", ran=YES)
+        unsent = EncodeError(f"the result of {untagged(connection.tag)!r} cannot travel: {error}", ran=YES)
         return protection.pack(frames.RAISED, _described(unsent))
     return protection.small(PLAIN_RESULT, data)
 

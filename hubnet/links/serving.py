@@ -25,6 +25,7 @@ from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
 from hubnet.core.connections import Connection, Filter, untagged
 from hubnet.core.frames import Pieces
+from hubnet.core.keys import Keyring
 from hubnet.errors import HubnetError, RemoteProtocolError
 from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
@@ -55,6 +56,7 @@ _RUN, _WAIT, _REFUSE, _CROSSED = range(4)
 class Host(Protocol):
     """What the serving room asks of the peer that it serves."""
 
+    ring: Keyring
     invoke: Callable[..., Any] | None
     table: dict[bytes, Connection]
     peer: Any  # what ``Peer()`` is inside a call
@@ -162,9 +164,7 @@ class Serving:
         with self._lock:
             for link in self._links.values():
                 if link.kid not in good:
-                    _log.warning("cut off %r: its secret is accepted no more", link)
-                    link.said_bye = True
-                    link.shutdown()
+                    link.cut_off()
 
     def _unsettled(self) -> bool:
         """Calls that run, and answers that are still being sent."""
@@ -249,9 +249,14 @@ class Serving:
         arrived = self._arrivals.advance(fd)
         if isinstance(arrived, Link):
             with self._lock:
-                arrived.on_stall = self._make_room
-                self._links[fd] = arrived
-                self._links_of[arrived.foreign.digest] += 1
+                accepted = self._host.ring.get(arrived.kid) is not None  # else cut() may have been here just before
+                if accepted:
+                    arrived.on_stall = self._make_room
+                    self._links[fd] = arrived
+                    self._links_of[arrived.foreign.digest] += 1
+            if not accepted:
+                arrived.close()
+                return
         if arrived:
             self._workers.arm(fd)
 
@@ -474,6 +479,12 @@ class Serving:
                 self._run_waiting(*job)
 
     def _run_waiting(self, link: Link, connection: Connection, frame: Frame, arrived: float) -> None:
+        if link.is_cut:  # its secret was removed while it waited: nothing of it is rebuilt any more
+            with self._lock:
+                ready = self._admission.leave(connection, frame.depth)
+            self._run_ready(ready)
+            self._end(link)
+            return
         try:
             if self._run(link, connection, frame, arrived):
                 self._workers.arm(link.fileno)

@@ -1,4 +1,4 @@
-"""A broker in memory: the pub/sub that hubnet needs of Redis, spoken over streams, and the register.
+"""A broker in memory: pub/sub and durable streams as hubnet needs them of Redis, over ends of streams, and the register.
 
 Its server is one thread that reads commands as Redis does and hands each message to whoever subscribed; to its clients it has
 the bytes of Redis, so publisher and subscriber run on it unchanged. A test may stop it, start it again with or without what it
@@ -7,11 +7,13 @@ knew, and let it lose messages.
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -35,6 +37,7 @@ class _Client:
         self.reader = hiredis.Reader()
         self.channels: set[bytes] = set()
         self.patterns: dict[bytes, re.Pattern[bytes]] = {}
+        self.queued: list[list[bytes]] | None = None  # the commands of a transaction that has begun
 
 
 class Server:
@@ -50,6 +53,8 @@ class Server:
         self.lock = threading.Lock()
         self._clients: dict[int, _Client] = {}
         self._to_lose = 0
+        self._run_id = os.urandom(20).hex()
+        self._streams: dict[bytes, deque[tuple[bytes, list[bytes]]]] = {}
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -74,9 +79,11 @@ class Server:
             listener.close()
 
     def forget(self) -> None:
-        """Lose the register."""
+        """Lose the register, and the streams; be another one."""
         with self.lock:
             self.register = Register()
+            self._streams = {}
+            self._run_id = os.urandom(20).hex()
 
     def lose(self, messages: int) -> None:
         """Take the next messages and hand them to nobody."""
@@ -127,21 +134,67 @@ class Server:
 
     def _obey(self, client: _Client, command: list[bytes]) -> None:
         name, *words = command
-        if name == b"PUBLISH":
-            _send(client, b":%d\r\n" % self._publish(*words))
+        if client.queued is not None and name != b"EXEC":
+            client.queued.append(command)
+            _send(client, b"+QUEUED\r\n")
+        elif name == b"MULTI":
+            client.queued = []
+            _send(client, b"+OK\r\n")
+        elif name == b"EXEC":
+            commands, client.queued = client.queued or [], None
+            _send(client, b"*%d\r\n" % len(commands))
+            for one in commands:
+                self._obey(client, one)
         elif name in {b"SUBSCRIBE", b"PSUBSCRIBE"}:
-            for route in words:
-                if name == b"SUBSCRIBE":
-                    client.channels.add(route)
-                else:
-                    client.patterns[route] = re.compile(b".*".join(map(re.escape, route.split(b"*"))), re.DOTALL)
-                _send(client, _array(name.lower(), route, len(client.channels) + len(client.patterns)))
+            self._subscribe(client, name, words)
         elif name == b"PING" and (client.channels or client.patterns):
             _send(client, _array(b"pong", *(words or [b""])))
-        elif name == b"PING":
-            _send(client, _array(words[0])[4:] if words else b"+PONG\r\n")
         else:
-            _send(client, b"-ERR unknown command\r\n")
+            _send(client, self._answer(name, words))
+
+    @staticmethod
+    def _subscribe(client: _Client, name: bytes, routes: list[bytes]) -> None:
+        for route in routes:
+            if name == b"SUBSCRIBE":
+                client.channels.add(route)
+            else:
+                client.patterns[route] = re.compile(b".*".join(map(re.escape, route.split(b"*"))), re.DOTALL)
+            _send(client, _array(name.lower(), route, len(client.channels) + len(client.patterns)))
+
+    def _answer(self, name: bytes, words: list[bytes]) -> bytes:
+        """What does not depend on who asks."""
+        if name == b"PUBLISH":
+            return b":%d\r\n" % self._publish(*words)
+        if name == b"XADD":
+            return _bulk(self._append(*words))
+        if name == b"XREVRANGE":
+            return self._read_back(words[0], words[1], int(words[4]))
+        if name == b"TIME":
+            return _array(*(b"%d" % part for part in divmod(time.time_ns() // 1000, 1_000_000)))
+        if name == b"INFO":
+            return _bulk(b"run_id:" + self._run_id.encode())
+        if name == b"WAIT":
+            return b":0\r\n"  # there are no replicas
+        if name == b"PING":
+            return _array(words[0])[4:] if words else b"+PONG\r\n"
+        return b"-ERR unknown command\r\n"
+
+    def _append(self, key: bytes, _maxlen: bytes, _about: bytes, most: bytes, _id: bytes, *fields: bytes) -> bytes:
+        stream = self._streams.setdefault(key, deque(maxlen=int(most)))
+        at, number = time.time_ns() // 1_000_000, 0
+        if stream:
+            last, _, last_number = stream[-1][0].partition(b"-")
+            at, number = max((at, 0), (int(last), int(last_number) + 1))
+        stream.append((b"%d-%d" % (at, number), list(fields)))
+        return stream[-1][0]
+
+    def _read_back(self, key: bytes, end: bytes, most: int) -> bytes:
+        entries = list(self._streams.get(key, ()))[::-1]
+        if end != b"+":
+            ids = [entry_id for entry_id, _ in entries]
+            entries = entries[ids.index(end[1:]) + 1 :] if end[1:] in ids else []
+        shown = [b"*2\r\n" + _bulk(entry_id) + _array(*fields) for entry_id, fields in entries[:most]]
+        return b"*%d\r\n" % len(shown) + b"".join(shown)
 
     def _publish(self, channel: bytes, message: bytes) -> int:
         if self._to_lose > 0:
@@ -164,6 +217,10 @@ def _send(client: _Client, data: bytes) -> None:
         client.end.sendall(data)
     except OSError:
         pass  # it has ended: its end is read next
+
+
+def _bulk(data: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 def _array(*parts: bytes | int) -> bytes:
@@ -220,6 +277,7 @@ class MemoryBroker:
 
     local = True
     embedded = False
+    may_move = False
     shown = "the broker in memory"
 
     def __init__(self, server: Server, node: str) -> None:

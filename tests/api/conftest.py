@@ -183,14 +183,18 @@ class Process(Actor):
 
 
 class Net:
-    """A net of its own: temporary directory, embedded broker and secret under one folder."""
+    """A net of its own: temporary directory, secret and broker under one folder.
 
-    def __init__(self, folder: Path) -> None:
+    The broker is the embedded one, or with HUBNET_TEST_BROKER=acl one with two users; unless a net brings its own.
+    """
+
+    def __init__(self, folder: Path, *, own_broker: bool = False) -> None:
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HUBNET_")}
         self.env = {**kept, "TMPDIR": str(folder), "HUBNET_PORT": "0", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self.actors: list[Actor] = []
-        self.guarded = Guarded(folder) if os.environ.get("HUBNET_TEST_BROKER") == "acl" else None
+        with_users = os.environ.get("HUBNET_TEST_BROKER") == "acl" and not own_broker
+        self.guarded = Guarded(folder) if with_users else None
 
     def actor(self, code: str = "", *, start: bool = True, **env: str) -> Actor:
         """A process with ``import hubnet`` done and this code run."""

@@ -26,12 +26,15 @@ class _Net(LocalNet):
     """One whose peers start as processes do, by their first registration or use; this process itself has none."""
 
     def __enter__(self) -> _Net:
+        self._state = "open"
         self._server.start()
         return self
 
     def process(self, **settings: Any) -> LocalPeer:
         """A peer that has not started."""
-        return self._add("process", None, **{"host": HOST, **settings})
+        made = self._made("process", None, **{"host": HOST, **settings})
+        self._peers.append(made)
+        return made
 
 
 def host(number: int) -> None:

@@ -225,6 +225,8 @@ EVENTS = [
     ("hubnet.event('e')(Broken())", TypeError, "event('e')", "takes a function", "Broken"),
     ("hubnet.subscribe('e')('f')", TypeError, "subscribe('e')", "takes a function", "str: 'f'"),
     ("hubnet.subscribe('e')(nested(20_000))", TypeError, "subscribe('e')", "takes a function", "list: [[[["),
+    ("hubnet.event('e', durable=1)", TypeError, "event('e')", 'durable is True, False or "replicated"', "int: 1"),
+    ("hubnet.event('e', durable=BrokenStr('x'))", ValueError, "event('e')", "durable is True", "str: 'x'"),
     ("tell(None)", TypeError, "event 'told'", "must return (args, kwargs), a tuple and a dict", "NoneType: None"),
     ("tell(((),))", TypeError, "event 'told'", "must return (args, kwargs), a tuple and a dict", "tuple: ((),)"),
     ("tell([(), {}])", TypeError, "event 'told'", "must return (args, kwargs), a tuple and a dict", "list: [(), {}]"),
@@ -278,6 +280,16 @@ SUBSCRIBE = [
     ],
     ("hubnet.subscribe('e', hubs_only=None)", TypeError, "hubs_only", ONE_SWITCH, "NoneType: None"),
     ("hubnet.subscribe('e', local=None)", TypeError, "local", ONE_SWITCH, "NoneType: None"),
+    ("hubnet.subscribe('e', overflow=None)", TypeError, 'overflow is "oldest" or "newest"', "NoneType: None"),
+    ("hubnet.subscribe('e', overflow=BrokenStr('all'))", ValueError, 'overflow is "oldest" or "newest"', "str: 'all'"),
+    ("hubnet.subscribe('e', queue=0)", ConfigError, "queue is a number of events from 1 to", "int: 0"),
+    ("hubnet.subscribe('e', queue='9')", TypeError, "queue is a number of events from 1 to", "str: '9'"),
+    ("hubnet.subscribe('e', since='soon')", ValueError, "since", '"90s", "5m", "2h" or "1d"', "str: 'soon'"),
+    ("hubnet.subscribe('e', since=[5])", TypeError, "since", "a number of seconds", "list: [5]"),
+    ("hubnet.subscribe('e', since=0)", ValueError, "since", POSITIVE, "int: 0"),
+    ("hubnet.subscribe('e', since=nan)", ValueError, "since", POSITIVE, "float: nan"),
+    ("hubnet.subscribe('e', on_gap=5)", TypeError, "on_gap takes a function of one hubnet.Gap", "int: 5"),
+    ("hubnet.subscribe('e', on_gap=Broken())", TypeError, "on_gap takes a function", "Broken"),
 ]
 FLAGS = [
     ("hubnet.flag(5)", TypeError, "a flag's name", "is a str", "int: 5"),
@@ -526,6 +538,21 @@ def _missing(**given: Any) -> None:
         pass
 
 
+def _known(ask: Callable[..., Any]) -> Callable[..., Any]:
+    def asked(**given: Any) -> None:
+        try:
+            ask(**given)
+        except UnknownFlag as error:
+            assert len(str(error)) < LONGEST_ERROR
+
+    return asked
+
+
+def _no_bytes(decode: Callable[..., Any]) -> Callable[..., Any]:
+    """Junk is not unpickled here either."""
+    return lambda data=None: None if isinstance(data, (bytes, bytearray, memoryview)) else decode(data)
+
+
 def _applied(decorator: Callable[..., Any]) -> Callable[..., Any]:
     def apply(it: Any) -> Any:
         return decorator("junk")(it)
@@ -535,14 +562,21 @@ def _applied(decorator: Callable[..., Any]) -> Callable[..., Any]:
 
 # function: its parameters; each is given junk, or left out
 FUNCTIONS: dict[str, tuple[Callable[..., Any], list[str]]] = {
-    "connect": (_decorated(hubnet.connect), ["tag", "idempotent", "limit"]),
+    "connect": (_decorated(hubnet.connect), ["tag", "idempotent", "limit", "allow"]),
     "connect()": (_applied(hubnet.connect), ["it"]),
     "a connection": (lambda **given: NAMES["f"](**{"peer": ID, **given}), ["peer", "timeout", "time_out"]),
-    "info": (lambda **given: hubnet.info(**{"peer": ID, **given}), ["peer", "timeout", "time_out"]),
-    "event": (_decorated(hubnet.event), ["name"]),
+    **{
+        name: (functools.partial(getattr(hubnet, name), peer=ID), ["peer", "timeout", "time_out"])
+        for name in ("info", "connections", "stats", "null", "pass_through")
+    },
+    "event": (_decorated(hubnet.event), ["name", "durable"]),
     "event()": (_applied(hubnet.event), ["it"]),
     "a trigger": (lambda **given: NAMES["tell"](given.get("pair", ((), given))), ["pair", "a", "b"]),
     "subscribe": (_decorated(hubnet.subscribe), ["event", "groups", "hubs_only", "peers", "on_host", "local"]),
+    "subscribe, how": (
+        _decorated(functools.partial(hubnet.subscribe, "e")),
+        ["since", "on_gap", "queue", "overflow"],
+    ),
     "subscribe, filters": (_decorated(functools.partial(hubnet.subscribe, "e")), ["groups", "peers"]),
     "subscribe()": (_applied(hubnet.subscribe), ["it"]),
     "flag": (_decorated(hubnet.flag), ["name"]),
@@ -561,7 +595,40 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "invalid_connection": (_missing, ["connection", "foreign_peer_id"]),
     "serve": (hubnet.serve, ["main_thread"]),
     "configure": (hubnet.configure, list(Settings._fields)),
+    "flush": (hubnet.flush, ["timeout"]),
+    "null_response": (hubnet.null_response, ["connection", "foreign_peer_id"]),
+    "register_connection": (
+        lambda **given: NAMES["peer"].register_connection(**{"function": len, **given}),
+        ["function", "tag"],
+    ),
+    "register_flag": (
+        lambda **given: NAMES["peer"].register_flag(**{"name": "x", "handler": len, **given}),
+        ["name", "handler"],
+    ),
+    "get_flag": (_known(lambda **given: NAMES["peer"].get_flag(**{"name": "x", **given})), ["name"]),
+    "encode": (lambda **given: _Peer.encode(**{"value": 1, **given}), ["value"]),
+    "decode": (_no_bytes(_Peer.decode), ["data"]),
 }
+NO_FUNCTION_TO_CALL = {
+    "Peer": "takes whatever comes and returns this process's peer",
+    "Listing": "is what peers() returns",
+    "Gap": "is what on_gap is given",
+}
+MEMBERS_FOR_HUBNET_ITSELF = {
+    "start", "ready", "stop", "abandon", "open_now", "wait_for_registration", "announce", "add_connection", "record", "call",
+    "add_subscription", "answered_here", "declare_event", "publish_event", "flush", "stats",
+}  # fmt: skip
+
+
+def test_every_public_function_is_in_the_table() -> None:
+    errors = {name for name in hubnet.__all__ if name.endswith("Error") or name in vars(hubnet.errors)}
+    callables = {name for name in hubnet.__all__ if callable(getattr(hubnet, name))} - errors
+    assert callables - FUNCTIONS.keys() == NO_FUNCTION_TO_CALL.keys()
+
+
+def test_every_public_function_of_a_peer_is_in_the_table() -> None:
+    functions = {name for name in vars(_Peer) if name[0] != "_" and callable(getattr(_Peer, name))}
+    assert functions - FUNCTIONS.keys() == MEMBERS_FOR_HUBNET_ITSELF - FUNCTIONS.keys()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

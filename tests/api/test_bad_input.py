@@ -53,7 +53,7 @@ def test_another_namespace_sees_nobody(alone: Net) -> None:
 @pytest.mark.embedded
 def test_no_hub_at_all_says_how_to_start_one(alone: Net) -> None:
     alone_here = alone.actor(HUBNET_TIMEOUT="1")
-    refused(alone_here, "hubnet.peers()", "BrokerUnavailable", "HUBNET_REDIS_URL", "hubnet hub", within=4)
+    refused(alone_here, "hubnet.peers()", "NoHub", "HUBNET_REDIS_URL", "hubnet hub", within=4)
     refused(alone_here, "hubnet.wait_for(1, timeout=0.5)", "HubnetError", "hubnet hub", within=4)
 
 
@@ -74,8 +74,8 @@ def test_a_redis_that_accepts_and_says_nothing_is_no_hang(alone: Net) -> None:
         refused(lost, "hubnet.peers()", "BrokerUnavailable", within=15)
         lost.run("tell = hubnet.event('x')(lambda: ((), {}))")
         begin = time.monotonic()
-        lost.ask("tell()")
-        assert time.monotonic() - begin < 1
+        lost.ask("[tell() for _ in range(10)]")
+        assert time.monotonic() - begin < 10  # a wait for Redis would be 1.5 s each time
 
 
 @pytest.mark.parametrize(

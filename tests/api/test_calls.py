@@ -133,6 +133,7 @@ def test_functions_of_main_meet_by_the_file_they_are_in(shared: Net, parts: tupl
     other = shared.worker(code, HUBNET_GROUP="main2")
     own = main.ask("hubnet.Peer().id")
     importer = shared.actor(f"import sys; sys.path[0:0] = [{str(shared.folder)!r}]; del sys.path[1:2]")
+    importer.run("sys.modules.pop('actor', None)")  # in memory all of them are one program, which has this name
     importer.run(f"import importlib; imported = importlib.import_module('actor'); target = {own!r}")
     assert importer.ask("imported.here(peer=target)") == own
     assert other.ask(f"here(peer={own!r})") == own

@@ -686,3 +686,64 @@ def test_a_call_that_raised_is_not_repeated_though_it_was_declared_idempotent() 
         with pytest.raises(hubnet.RemoteError, match="its own trouble"):
             raises(peer=worker.id)
     assert runs == [1]
+
+
+KEEPER = """
+import dataclasses, hubnet
+print("executed as", __name__, flush=True)
+frames = []
+@dataclasses.dataclass
+class Shot:
+    name: str
+@hubnet.connect()
+def render(shot):
+    frames.append(shot)
+    return isinstance(shot, Shot), len(frames), __name__
+@hubnet.subscribe("done")
+def on_done(n): print("heard", n, "in", __name__, flush=True)
+if __name__ == "__main__": hubnet.serve()
+"""
+
+
+@pytest.mark.processes
+def test_what_is_sent_to_a_program_by_who_imported_it_does_not_run_it_a_second_time(programs: Programs) -> None:
+    """Its functions would be replaced by those of the copy, its state would be empty, and events would be heard twice."""
+    (programs.folder / "keeper.py").write_text(KEEPER)
+    keeper = programs.run("python", "keeper.py", HUBNET_GROUP="keepers").wait_for("executed as __main__")
+    asked = (
+        "import hubnet, keeper; w = hubnet.wait_for(1, 'keepers', timeout=20)[0]\n"
+        "hubnet.event('done')(lambda n: ((n,), {}))(1)\n"
+        "print('it said', *(keeper.render(it, peer=w) for it in ('plain', keeper.Shot('a'), keeper.Shot('b'))))\n"
+        "hubnet.event('done')(lambda n: ((n,), {}))(2)"
+    )
+    programs.run("python", "-c", asked).wait_for(
+        "it said (False, 1, '__main__') (True, 2, '__main__') (True, 3, '__main__')"
+    )
+    keeper.wait_for("heard 2 in __main__")
+    assert "executed as keeper" not in keeper.out
+    assert "in keeper" not in keeper.out
+
+
+EDITED = """
+import sys, hubnet
+class Shot:
+    def version(self): return "one"
+@hubnet.connect()
+def look(shot): return isinstance(shot, Shot), shot.version()
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        hubnet.serve()
+    else:
+        print("it said", *look(Shot(), peer=hubnet.wait_for(1, sys.argv[1])[0]), flush=True)
+"""
+
+
+@pytest.mark.processes
+def test_a_program_that_was_edited_while_it_runs_is_another_file(programs: Programs) -> None:
+    (programs.folder / "edited.py").write_text(EDITED)
+    programs.run("python", "edited.py", HUBNET_GROUP="editors")
+    programs.run("python", "-c", "import hubnet; hubnet.wait_for(1, 'editors', timeout=20); print('there')").wait_for(
+        "there"
+    )
+    (programs.folder / "edited.py").write_text(EDITED.replace('"one"', '"two"'))
+    programs.run("python", "edited.py", "editors").wait_for("it said False two")

@@ -388,3 +388,44 @@ def test_serve_on_the_main_thread_takes_a_bool(shared: Net, hub: Actor) -> None:
         one.run("hubnet.serve('yes')")
     assert caught.value.kind == "TypeError"
     one.leave()
+
+
+HELPERS = """
+import multiprocessing, signal, time
+ctx = multiprocessing.get_context("fork")
+@hubnet.connect("terminated")
+def terminated(name):
+    helper = ctx.Process(target=time.sleep, args=(60,))
+    helper.start()
+    time.sleep(0.2)
+    os.kill(helper.pid, getattr(signal, name))
+    helper.join(20)
+    code = helper.exitcode
+    helper.kill()
+    return code
+@hubnet.connect("pooled")
+def pooled():
+    with ctx.Pool(2) as pool:
+        return pool.map(abs, range(-4, 0))
+"""
+
+
+@pytest.mark.processes
+def test_helpers_that_a_serving_peer_forks_die_of_signals_as_they_would_without_it(hub: Actor, shared: Net) -> None:
+    """A render worker may have its frames computed by a pool, which ends its processes by SIGTERM."""
+    worker = shared.worker("import os\n" + HELPERS, HUBNET_GROUP="forks")
+    caller = shared.actor(
+        """
+        terminated = hubnet.connect("terminated")(lambda name: None)
+        pooled = hubnet.connect("pooled")(lambda: None)
+        peer = hubnet.wait_for(1, "forks")[0]
+        """
+    )
+    worker.send("run", "hubnet.serve()")
+    assert caller.ask("terminated('SIGTERM', peer=peer, timeout=60)") == -signal.SIGTERM
+    assert caller.ask("terminated('SIGINT', peer=peer, timeout=60)") == 1  # as Python has it: a KeyboardInterrupt
+    for _ in range(5):
+        assert caller.ask("pooled(peer=peer, timeout=60)") == [4, 3, 2, 1]
+    worker.signal(SIGTERM)
+    worker.answer()  # serve() has returned
+    assert "Bad file descriptor" not in worker.said

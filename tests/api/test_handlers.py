@@ -145,7 +145,7 @@ def test_a_handler_that_blocks_holds_up_nothing_but_itself(peer: Callable[..., A
     mouth.run("tell(500)")
     eventually(lambda: ears.ask("late") == [500])
     assert ears.ask("entered") == [0]
-    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 501)
+    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 500)  # and one that the handler has
     assert ears.leave() == 0
 
 
@@ -154,7 +154,7 @@ def test_what_waited_for_a_blocked_handler_comes_in_its_order_once_it_goes_on(
 ) -> None:
     ears = peer(BLOCKS)
     mouth.run("for number in range(3000): tell(number)")
-    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 3000)
+    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 2999)
     ears.run("gate.set()")
     eventually(lambda: len(ears.ask("entered")) == 3000)
     assert ears.ask("entered") == list(range(3000))

@@ -440,7 +440,8 @@ TOLD: dict[str, tuple[str, Any]] = {
     "integrity": ("full", "full"), "tls_cert": ("/run/host.crt", "/run/host.crt"), "tls_key": ("/run/key", "/run/key"),
     "tls_ca": ("/run/ca.crt", "/run/ca.crt"), "link_limit": ("9,3", [9, 3]), "stranger_limit": ("5,5", [5, 5]),
     "call_limit": ("2MiB", 2 << 20), "dial_back_limit": ("3", 3), "outbox": ("1MiB,9", [1 << 20, 9]),
-    "event_limit": ("2048", 2048), "timeout": ("4", 4.0), "autostart": ("no", False), "dev": ("true", True),
+    "event_limit": ("2048", 2048), "stream_length": ("50", 50), "timeout": ("4", 4.0), "autostart": ("no", False),
+    "dev": ("true", True),
 }  # fmt: skip
 
 

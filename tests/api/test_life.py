@@ -130,36 +130,44 @@ def test_calls_run_on_the_main_thread_where_asked(alone: Net, hub: Actor) -> Non
     worker.answer()
 
 
-def test_stopping_a_main_thread_that_works_answers_all_that_was_taken(alone: Net, hub: Actor) -> None:
-    worker = alone.worker(SERVER, HUBNET_GROUP="w")
+def test_stopping_a_main_thread_that_works_answers_all_that_was_taken(alone: Net, hub: Actor, tmp_path: Path) -> None:
+    gate = tmp_path / "opened"
+    held = f"""
+    import pathlib
+    @hubnet.connect("held")
+    def held():
+        while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)
+        return "ran"
+    """
+    worker = alone.worker(SERVER + held, HUBNET_GROUP="w")
     worker.send("run", "hubnet.serve(main_thread=True)")
     eventually(lambda: serves(worker))
-    caller = alone.actor(SERVER + "    peer = hubnet.wait_for(1, 'w')[0]")
+    caller = alone.actor(SERVER + held).run("peer = hubnet.wait_for(1, 'w')[0]")
     assert eventually(lambda: caller.ask("thread(peer=peer)"))
     caller.run(
         """
         outcomes = []
-        def one(n):
+        def one():
             try:
-                outcomes.append(slow(0.2, peer=peer)[0])
+                outcomes.append(held(peer=peer))
             except hubnet.HubnetError as error:
                 outcomes.append(error.ran)
-        def start(n):
-            thread = threading.Thread(target=one, args=(n,))
-            thread.start()
-            return thread
-        threads = [start(n) for n in range(4)]
-        time.sleep(0.1)
+        def start(number):
+            started = [threading.Thread(target=one) for _ in range(number)]
+            for thread in started: thread.start()
+            return started
+        threads = start(4)
         """
     )
-    begin = time.monotonic()
+    eventually(lambda: caller.ask("hubnet.stats(peer=peer)['calls.running']") == 4)
     worker.signal(SIGTERM)
-    caller.run("threads += [start(n) for n in range(3)]\nfor one in threads: one.join()")
+    caller.run("threads += start(3)")
+    gate.touch()
+    caller.run("for one in threads: one.join()")
     worker.answer()
-    assert time.monotonic() - begin < 6
     outcomes = caller.ask("outcomes")
-    assert set(outcomes) <= {0.2, "NO"}, outcomes
-    assert outcomes.count(0.2) >= 4
+    assert set(outcomes) <= {"ran", "NO"}, outcomes
+    assert outcomes.count("ran") >= 4
 
 
 def test_a_program_that_ends_withdraws_its_record(alone: Net, hub: Actor) -> None:
@@ -174,9 +182,7 @@ def test_a_worker_that_is_killed_leaves_the_listing_soon(alone: Net) -> None:
     worker = alone.worker(SERVER)
     assert worker.pid in pids(hub)
     worker.kill()
-    begin = time.monotonic()
-    eventually(lambda: worker.pid not in pids(hub), 5)
-    assert time.monotonic() - begin < 3
+    eventually(lambda: worker.pid not in pids(hub), 8)
 
 
 def test_a_killed_worker_that_had_forked_leaves_the_listing_as_soon(alone: Net) -> None:
@@ -408,7 +414,7 @@ def test_importing_never_waits_and_never_fails_for_the_network(alone: Net) -> No
     worker = alone.actor(
         SERVER + "    hubnet.event('news')(lambda *a: (a, {}))(1)", HUBNET_REDIS_URL="redis://127.0.0.1:1"
     )
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 15
     assert worker.ask("who.__name__") == "who"
 
 

@@ -123,7 +123,7 @@ def test_an_address_that_is_not_to_be_believed_is_not_and_the_first_hub_replaces
         worker = alone.actor(SERVES, HUBNET_GROUP="early")
         with pytest.raises(Raised, match="no hub runs on this machine yet") as caught:
             worker.ask("hubnet.wait_for(0, timeout=0.7)")
-        assert caught.value.kind == "BrokerUnavailable"
+        assert caught.value.kind == "NoHub"
         hub = alone.hub(SERVES)
         assert hub.ask("hubnet.wait_for(1, 'early')[0].whoami()") == id_of(worker)
         said = json.loads((place(alone) / "broker.json").read_text())

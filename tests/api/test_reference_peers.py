@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -82,13 +83,14 @@ def test_get_a_list_of_all_peers_on_your_network(asker: Actor, ids: dict[bytes, 
 
 
 @sentence("Get a list of all peers on your network.")
-def test_the_list_follows_peers_that_come_and_go(shared: Net, asker: Actor) -> None:
+def test_the_list_follows_peers_that_come_and_go(shared: Net, net: dict[str, Actor]) -> None:
     listed = "list(hubnet.peers()['peers'])"
-    newcomer = shared.worker()
-    there = id_of(newcomer)
-    eventually(lambda: there in asker.ask(listed))
-    newcomer.leave()
-    eventually(lambda: there not in asker.ask(listed))
+    with closing(shared.worker()) as lister, closing(shared.worker()) as newcomer:
+        there = id_of(newcomer)
+        eventually(lambda: there in lister.ask(listed))
+        newcomer.leave()
+        eventually(lambda: there not in lister.ask(listed))
+        lister.leave()
 
 
 @sentence("This is a cached values since the call to graph the network can be long.")
@@ -157,8 +159,9 @@ def test_you_may_only_want_to_subscribe_to_or_communicate_with_hubs(
 
 @sentence("You can specify this through the hubs_only kwarg.")
 def test_you_can_specify_this_through_the_hubs_only_kwarg(asker: Actor, ids: dict[bytes, str]) -> None:
-    assert named(asker, ids, "hubnet.peers(hubs_only=True)") == "hub1 hub3"
-    assert named(asker, ids, "hubnet.peers(hubs_only=False)") == "far hub1 hub3 none one two"
+    for _ in range(2):  # a listing that is kept answers no other question
+        assert named(asker, ids, "hubnet.peers(hubs_only=False)") == "far hub1 hub3 none one two"
+        assert named(asker, ids, "hubnet.peers(hubs_only=True)") == "hub1 hub3"
 
 
 @differs("The initial call to this will hang for a few seconds.")
@@ -174,7 +177,7 @@ def test_the_initial_call_waits_for_the_first_hub_that_answers(alone: Net) -> No
     "Under the hood, it is making a shell call to arp -a which will walk your network and find all hosts.",
 )
 def test_under_the_hood_no_shell_call_is_made(shared: Net, net: dict[str, Actor]) -> None:
-    fresh = shared.worker(
+    made = shared.worker(
         """
         import sys
         calls = []
@@ -182,11 +185,12 @@ def test_under_the_hood_no_shell_call_is_made(shared: Net, net: dict[str, Actor]
         sys.addaudithook(lambda event, args: calls.append((event, str(args))) if event in names else None)
         """
     )
-    assert len(fresh.ask("hubnet.peers()['peers']")) >= len(net)
-    assert fresh.ask("calls") == []
-    fresh.ask("__import__('os').system('true')")  # the hook does see them
-    assert len(fresh.ask("calls")) == 1
-    assert fresh.leave() == 0
+    with closing(made) as fresh:
+        assert len(fresh.ask("hubnet.peers()['peers']")) >= len(net)
+        assert fresh.ask("calls") == []
+        fresh.ask("__import__('os').system('true')")  # the hook does see them
+        assert len(fresh.ask("calls")) == 1
+        assert fresh.leave() == 0
 
 
 @sentence("Standard call to get the peers on your network.")

@@ -70,6 +70,11 @@ def test_call_reaches_every_connection_by_its_tag(asker: Actor) -> None:
         assert asker.ask(f"remote.call({tag!r})[1]") == name
 
 
+def test_a_connection_may_have_parameters_named_as_those_of_call_itself(asker: Actor) -> None:
+    assert asker.ask("remote.render(tag='a', self=1)") == ("app", "render", (), {"tag": "a", "self": 1})
+    assert asker.ask("remote.call('with space', tag='a', self=1)") == ("a", "f", (), {"tag": "a", "self": 1})
+
+
 def test_a_field_and_call_itself_are_never_taken_by_a_connection(asker: Actor, worker: Actor) -> None:
     assert asker.ask("remote.group, remote.pid, remote.state") == ("work", worker.pid, "open")
     assert asker.ask("remote.call('pid')") == ("a", "pid", (), {})

@@ -180,6 +180,19 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_said_once(fleet: Flee
     assert worker.said.count("the secrets stay as they were") == 1
 
 
+def test_a_file_whose_folder_was_wrong_is_used_once_the_folder_is_right(fleet: Fleet) -> None:
+    """The file itself shows no change then."""
+    worker = fleet.add(OLD, hub=True)
+    folder = fleet.files[worker].parent
+    mode = folder.stat().st_mode
+    folder.chmod(0o770)
+    fleet._write(fleet.files[worker], (NEW, OLD))
+    eventually(lambda: "others can write the folder" in worker.said)
+    folder.chmod(mode)
+    eventually(lambda: state(worker)["accepted"] == kid(NEW, OLD))
+    assert worker.said.count("the secrets stay as they were") == 1
+
+
 def test_secrets_in_another_file_of_the_same_words_change_nothing(fleet: Fleet) -> None:
     worker = fleet.add(OLD, hub=True)
     fleet.give(worker, OLD)

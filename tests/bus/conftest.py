@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from hubnet.broker import Broker, answers, find_server
+from hubnet.broker import Broker
+from hubnet.bus.durable import DurablePublisher
 from hubnet.bus.publisher import Publisher
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
@@ -22,7 +23,9 @@ from hubnet.core.identity import generate_id
 from hubnet.core.keys import Keyring, new_token
 from hubnet.core.selection import Query
 from hubnet.counters import Counters
+from hubnet.embedded import find_server
 from hubnet.environment import Settings
+from hubnet.redis_socket import answers
 from tests.waiting import eventually, free_port
 
 RING = Keyring.of([new_token(bytes(32))], "tests")
@@ -80,7 +83,7 @@ class Wire:
     """One peer's bus: a publisher and a subscriber."""
 
     def __init__(
-        self, server: Server, group: str, port: int, ring: Keyring, outbox: tuple[int, int], hub: bool
+        self, server: Server, group: str, port: int, ring: Keyring, outbox: tuple[int, int], hub: bool, length: int
     ) -> None:
         self.broker = Broker(Settings(redis_url=server.url))
         self.counters = Counters()
@@ -88,6 +91,7 @@ class Wire:
         self.sender = Sender(generate_id(port, "127.0.0.1", group), os.urandom(16), hub, "this machine")
         self.packer = Packer(self.sender, ring)
         self.publisher = Publisher(self.broker, self.packer, self.counters, outbox=outbox)
+        self.durable = DurablePublisher(self.broker, self.packer, NAMES, self.counters, outbox=outbox, length=length)
         self.confirmations = 0
         self.subscriber = Subscriber(
             self.broker, Opener(ring), NAMES, self.sender.incarnation, self.counters, self._confirmed
@@ -100,9 +104,13 @@ class Wire:
         """One event."""
         self.publisher.publish(NAMES.event(self.group, name).encode(), body)
 
+    def keep(self, name: str, body: bytes) -> None:
+        """One durable event."""
+        self.durable.publish(NAMES.event(self.group, name).encode(), body)
+
     def hear(
         self, name: str, deliver: Callable[[bytes], object] | None = None, *, groups: tuple[str, ...] | None = None,
-        matcher: Any = None, local: bool = False, wait: bool = True,
+        matcher: Any = None, local: bool = False, wait: bool = True, **more: Any,
     ) -> Heard:  # fmt: skip
         """Subscribe, and wait until Redis has confirmed it."""
         heard = Heard(deliver)
@@ -110,7 +118,7 @@ class Wire:
             name, heard, matcher or Query(),
             channels=None if groups is None else frozenset(NAMES.event(group, name) for group in groups),
             pattern=NAMES.event_everywhere(name) if groups is None else None,
-            counters=self.counters, hears_itself=local,
+            counters=self.counters, hears_itself=local, **more,
         )  # fmt: skip
         self.subscriber.add(heard.subscription)
         if wait:
@@ -124,6 +132,7 @@ class Wire:
     def close(self) -> None:
         """Close both."""
         self.publisher.close()
+        self.durable.close()
         self.subscriber.close()
 
 
@@ -177,9 +186,10 @@ class Wires:
         self.made: list[Wire] = []
 
     def __call__(
-        self, group: str = "render", *, ring: Keyring = RING, outbox: tuple[int, int] = (64 << 20, 200_000), hub: bool = False
+        self, group: str = "render", *, ring: Keyring = RING, outbox: tuple[int, int] = (64 << 20, 200_000), hub: bool = False,
+        length: int = 10_000,
     ) -> Wire:  # fmt: skip
-        self.made.append(Wire(self.server, group, 4000 + len(self.made), ring, outbox, hub))
+        self.made.append(Wire(self.server, group, 4000 + len(self.made), ring, outbox, hub, length))
         return self.made[-1]
 
 

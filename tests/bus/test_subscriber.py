@@ -270,3 +270,19 @@ def test_whoever_thinks_of_ever_new_channels_does_not_fill_the_log(
 
     assert other.counted("events.rejected") == 2000
     assert 0 < caplog.text.count("dropped a message") <= 100
+
+
+def test_a_strangers_words_make_no_line_of_their_own_in_the_log_and_are_not_kept(
+    server: Server, wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may publish chooses a channel's name: of any length, and with a line's end in it."""
+    other = wires()
+    other.hear("done")
+    for number in range(3):
+        channel = f"{NAMES.event('render', 'done').rpartition(':')[0]}\nFORGED {number}{'x' * 1_000_000}:done"
+        server.client().publish(channel, b"junk")
+    eventually(lambda: other.counted("events.rejected") == 3)
+    told = [text for text in caplog.messages if "dropped a message" in text]
+    assert told
+    assert all(len(text) < 1000 and "\n" not in text for text in told)
+    assert sum(map(len, other.subscriber._complaints)) < 3000

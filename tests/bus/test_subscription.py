@@ -7,9 +7,13 @@ import threading
 import pytest
 
 from hubnet.bus import subscription as room
+from hubnet.core.envelopes import Opener, Packer, Sender
+from hubnet.core.gap import Gap
+from hubnet.core.selection import Query
+from hubnet.counters import Counters
 from tests.waiting import eventually
 
-from .conftest import Wires
+from .conftest import NAMES, RING, Wires
 
 
 def test_a_handler_that_raises_harms_nothing_and_is_logged(wires: Wires, caplog: pytest.LogCaptureFixture) -> None:
@@ -65,6 +69,34 @@ def test_a_slow_handler_drops_the_oldest_of_its_own_queue_alone(wires: Wires, mo
     eventually(lambda: slow.subscription.depth == 0)
 
 
+@pytest.mark.parametrize("queue", [1, 100])
+def test_the_newest_stay_though_the_handler_has_an_envelope_in_hand(wires: Wires, queue: int) -> None:
+    one, other = wires(), wires()
+    begun, gate, said = threading.Event(), threading.Event(), []
+
+    def handle(body: bytes) -> None:
+        said.append(int(body))
+        begun.set()
+        gate.wait(20)
+
+    slow = other.hear("done", handle, queue=queue, on_gap=said.append)
+    fast = other.hear("done")
+    channel = NAMES.event("render", "done").encode()
+    last = queue + 50
+    numbered = [b"%d" % number for number in range(last)]
+    wires.server.client().publish(channel, one.packer.pack(channel, 0, numbered[:queue]))
+    assert begun.wait(20)
+    wires.server.client().publish(channel, one.packer.pack(channel, queue, numbered[queue:]))
+    eventually(lambda: len(fast) == last)
+    assert slow.subscription.depth == queue
+    gate.set()
+    eventually(lambda: len(said) == 2 + queue)
+    assert said[0] == 0
+    assert (said[1].lost, said[1].reason) == (49, "queue")  # told in its place, though the envelope in hand went on
+    assert said[2:] == list(range(50, last))
+    assert other.counted("events.dropped_queue") == 49
+
+
 def test_the_queue_is_bounded_by_bytes_as_well(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "QUEUE_BYTES", 1 << 20)
     one, other = wires(), wires()
@@ -90,3 +122,27 @@ def test_closing_drops_what_waits(wires: Wires) -> None:
     gate.set()
     eventually(lambda: not [one for one in threading.enumerate() if one.ident in slow.threads])
     assert len(slow) == 1
+
+
+@pytest.mark.parametrize("found", [0, 180])
+def test_what_comes_while_the_past_is_read_is_held_within_the_queues_bounds(found: int) -> None:
+    """What had to go is counted, unless the reading found it again."""
+    gaps: list[Gap] = []
+    heard: list[bytes] = []
+    counters = Counters()
+    packer, opener = Packer(Sender(b"10.0.0.1:3010 -> render", b"i" * 16, False, "machine"), RING), Opener(RING)
+    channel = NAMES.event("render", "done").encode()
+    sent = [opener.open(channel, packer.pack(channel, number, [b"%d" % number], durable=True)) for number in range(250)]
+    one = room.Subscription(
+        "done", lambda body, _: heard.append(bytes(body)), Query(), channels=None, pattern="*", counters=counters,
+        since=60.0, queue=100, on_gap=gaps.append,
+    )  # fmt: skip
+    for envelope in sent:
+        one.put(envelope, 0, channel)
+    one.replay([(channel, envelope) for envelope in sent[:found]])
+    eventually(lambda: len(heard) + counters.snapshot()["events.dropped_queue"] == 250)
+    eventually(lambda: sum(gap.lost for gap in gaps) == counters.snapshot()["events.dropped_queue"])
+    one.close()
+    assert heard == sorted(set(heard), key=int)
+    assert heard[-100:] == [b"%d" % number for number in range(150, 250)]
+    assert found or len(heard) == 100

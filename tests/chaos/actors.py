@@ -24,7 +24,7 @@ import hubnet
 from .ledger import Ledger, Tally
 
 ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
-LIFE = f"{NAME}-{os.getpid()}"
+LIFE = os.environ.get("CHAOS_LIFE") or f"{NAME}-{os.getpid()}"  # in a container all lives have one number
 EVENT = "chaos.beat"
 _PATIENCE = 25.0
 _MORE_BEATS = 2.0

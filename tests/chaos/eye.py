@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import Callable
 
 import redis
 
@@ -20,8 +21,8 @@ from .ledger import Ledger
 class Eye:
     """A thread that notes presence, and when it could not hear any."""
 
-    def __init__(self, port: int, secret: str, ledger: Ledger) -> None:
-        self._port = port
+    def __init__(self, connect: Callable[[], redis.Redis], secret: str, ledger: Ledger) -> None:
+        self._connect = connect
         self._ledger = ledger
         self._channel = Names("default").presence
         self._opener = Opener(Keyring.of([secret], "default"))
@@ -32,13 +33,13 @@ class Eye:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(redis.RedisError, OSError):
+            with contextlib.suppress(redis.RedisError, OSError, AssertionError):
                 self._look()
             self._ledger.write("deaf")
             self._stop.wait(0.05)
 
     def _look(self) -> None:
-        with redis.Redis(port=self._port, socket_timeout=5) as client, client.pubsub() as pubsub:
+        with self._connect() as client, client.pubsub() as pubsub:
             pubsub.subscribe(self._channel)
             silent_since = time.monotonic()
             while not self._stop.is_set():

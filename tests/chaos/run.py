@@ -68,8 +68,17 @@ def run(wish: Wish, folder: Path, *, meanwhile: Callable[[Stage], None] = lambda
         folder: empty.
         meanwhile: called all the time during the storm.
     """
-    wishes = {"seed": wish.seed, "threads": wish.threads, "pace": wish.pace, "beats": wish.beats}
-    stage = Stage(folder, wishes, hubs=wish.hubs, workers=wish.workers, callers=wish.callers, lease=wish.lease)
+    stage = Stage(folder, wishes_of(wish), hubs=wish.hubs, workers=wish.workers, callers=wish.callers, lease=wish.lease)
+    return run_on(stage, wish, meanwhile=meanwhile)
+
+
+def wishes_of(wish: Wish) -> dict[str, Any]:
+    """What actors are told."""
+    return {"seed": wish.seed, "threads": wish.threads, "pace": wish.pace, "beats": wish.beats}
+
+
+def run_on(stage: Stage, wish: Wish, *, meanwhile: Callable[[Stage], None] = lambda stage: None) -> Report:
+    """The same on a stage that is set, and is taken down then."""
     try:
         for part in stage.parts:
             stage.start(part.name)
@@ -79,7 +88,7 @@ def run(wish: Wish, folder: Path, *, meanwhile: Callable[[Stage], None] = lambda
         end(stage)
     finally:
         stage.close()
-    return _report(wish, folder)
+    return _report(wish, stage.folder)
 
 
 def wait_until_born(stage: Stage) -> None:
@@ -96,7 +105,14 @@ def wait_until_born(stage: Stage) -> None:
 def _storm(stage: Stage, wish: Wish, meanwhile: Callable[[Stage], None]) -> None:
     for round_ in itertools.count():
         blows = (
-            deal(wish.seed + 1000 * round_, wish.seconds, stage.cast, every=wish.every, scale=wish.scale)
+            deal(
+                wish.seed + 1000 * round_,
+                wish.seconds,
+                stage.cast,
+                every=wish.every,
+                scale=wish.scale,
+                kinds=stage.kinds,
+            )
             if wish.every
             else []
         )

@@ -78,7 +78,15 @@ KINDS = {
 }
 
 
-def deal(seed: int, seconds: float, cast: Cast, *, every: float = 0.7, scale: float = 1.0) -> list[Blow]:
+def deal(
+    seed: int,
+    seconds: float,
+    cast: Cast,
+    *,
+    every: float = 0.7,
+    scale: float = 1.0,
+    kinds: Sequence[str] = tuple(KINDS),
+) -> list[Blow]:
     """The blows of a storm, in order.
 
     Args:
@@ -87,13 +95,14 @@ def deal(seed: int, seconds: float, cast: Cast, *, every: float = 0.7, scale: fl
         cast: who is there.
         every: mean seconds from one blow to the next.
         scale: factor on how long blows last.
+        kinds: those that there are.
     """
     chance = random.Random(seed)
     blows: list[Blow] = []
     deck: list[str] = []
     at = chance.uniform(0, every)
     while at < seconds:
-        deck = deck or _shuffled(chance)
+        deck = deck or _shuffled(chance, kinds)
         busy = {name for blow in blows if blow.end + 0.3 > at for name in blow.targets}
         blow = _next(chance, deck, at, scale, cast, busy)
         if blow is not None and blow.end < seconds:
@@ -102,10 +111,10 @@ def deal(seed: int, seconds: float, cast: Cast, *, every: float = 0.7, scale: fl
     return blows
 
 
-def _shuffled(chance: random.Random) -> list[str]:
-    deck = [kind for kind, one in KINDS.items() for _ in range(one.share)]
+def _shuffled(chance: random.Random, kinds: Sequence[str]) -> list[str]:
+    deck = [kind for kind in kinds for _ in range(KINDS[kind].share)]
     chance.shuffle(deck)
-    firsts = sorted(KINDS, key=deck.index)  # each kind once, then the rest
+    firsts = sorted(kinds, key=deck.index)  # each kind once, then the rest
     rest = list(deck)
     for kind in firsts:
         rest.remove(kind)

@@ -16,7 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, Protocol
+
+import redis
 
 from hubnet.core.keys import new_token
 from tests.waiting import eventually
@@ -24,9 +26,10 @@ from tests.waiting import eventually
 from .eye import Eye
 from .ledger import Ledger, Line
 from .relay import HOST, RelayProcess
-from .schedule import REDIS, Blow, Cast
+from .schedule import KINDS, REDIS, Blow, Cast
 
 ROOT = Path(__file__).parents[2]
+GROUPS = {"hub": "hubs", "worker": "farm", "caller": "callers"}
 _LEAVE_LIMIT = 30.0
 
 
@@ -75,20 +78,28 @@ class Reader:
         return next((line for line in self.look().lines if wanted.items() <= line.items()), None)
 
 
+class Process(Protocol):
+    """What is asked of one: a ``subprocess.Popen`` with text to its standard input, or a container."""
+
+    stdin: IO[str] | None
+    returncode: int | Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
 class Actor:
     """One life of a part."""
 
-    def __init__(self, part: Part, folder: Path, env: dict[str, str], wishes: dict[str, Any]) -> None:
+    def __init__(self, part: Part, folder: Path, process: Process, life: str) -> None:
         self.part = part
         self.sent = 0.0
         self.stopped = False
-        with (folder / f"{part.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.actors", part.role, part.name, str(folder), json.dumps(wishes)], env=env,
-                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, text=True, bufsize=1,
-            )  # fmt: skip
-        self.life = f"{part.name}-{self.process.pid}"
-        self.ledger = Reader(folder / f"{self.life}.jsonl")
+        self.process = process
+        self.life = life
+        self.ledger = Reader(folder / f"{life}.jsonl")
 
     def tell(self, do: str, **more: Any) -> None:
         """Have it do something; it notes when that is done."""
@@ -111,16 +122,18 @@ class Actor:
 
 
 class Stage:
-    """All processes of one run."""
+    """All processes of one run.
+
+    Attributes:
+        kinds: of blows that can fall here.
+    """
+
+    kinds: Sequence[str] = tuple(KINDS)
 
     def __init__(
         self, folder: Path, wishes: dict[str, Any], *, hubs: int, workers: int, callers: int, lease: float
     ) -> None:
-        self.folder = folder
-        self.ledger = Ledger(folder / "run.jsonl")
-        self._wishes = wishes
-        self._numbers = 0
-        self.deaths = 0
+        self._begin(folder, wishes)
         self._redis_port = free_port()
         roles = {"hub": hubs, "worker": workers, "caller": callers}
         routes: dict[str, tuple[int, int]] = {}
@@ -139,11 +152,19 @@ class Stage:
         if wishes.get("tally"):  # an allocator with an arena for each thread hides a leak in the noise of its caches
             self._env["MALLOC_ARENA_MAX"] = "2"
         self._redis: subprocess.Popen[bytes] | None = None
-        self.actors: dict[str, Actor] = {}
-        self._past: list[Actor] = []
         self.relay = RelayProcess(routes, self._env, folder / "relay.log")
         self.start_redis()
-        self.eye = Eye(self._redis_port, secret, Ledger(folder / "eye.jsonl"))
+        port = self._redis_port
+        self.eye = Eye(lambda: redis.Redis(port=port, socket_timeout=5), secret, Ledger(folder / "eye.jsonl"))
+
+    def _begin(self, folder: Path, wishes: dict[str, Any]) -> None:
+        self.folder = folder
+        self.ledger = Ledger(folder / "run.jsonl")
+        self._wishes = wishes
+        self._numbers = 0
+        self.deaths = 0
+        self.actors: dict[str, Actor] = {}
+        self._past: list[Actor] = []
 
     def _part(self, name: str, role: str, number: int, count: int, routes: dict[str, tuple[int, int]]) -> Part:
         """The younger half is reached through the relay; every other one reaches Redis through it."""
@@ -172,14 +193,26 @@ class Stage:
     def start(self, name: str) -> None:
         """Begin a life of this part."""
         part = next(part for part in self.parts if part.name == name)
-        group = {"hub": "hubs", "worker": "farm", "caller": "callers"}[part.role]
+        env = {"HUBNET_GROUP": GROUPS[part.role], "HUBNET_IS_HUB": str(int(part.role == "hub"))}
+        process, life = self._born(part, env)
+        self.actors[name] = Actor(part, self.folder, process, life)
+
+    def _born(self, part: Part, env: dict[str, str]) -> tuple[Process, str]:
         env = {
-            **self._env, "HUBNET_GROUP": group, "HUBNET_IS_HUB": str(int(part.role == "hub")), "HUBNET_PORT": str(part.port),
-            "HUBNET_ADVERTISE": f"{HOST}:{part.door}", "HUBNET_REDIS_URL": f"redis://{HOST}:{part.redis}/0",
+            **self._env, **env, "HUBNET_PORT": str(part.port), "HUBNET_ADVERTISE": f"{HOST}:{part.door}",
+            "HUBNET_REDIS_URL": f"redis://{HOST}:{part.redis}/0",
         }  # fmt: skip
         if part.door != part.port:
-            self.relay.tell("listen", name)
-        self.actors[name] = Actor(part, self.folder, env, self._wishes)
+            self.relay.tell("listen", part.name)
+        with (self.folder / f"{part.name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *self._program(part)], env=env, stdin=subprocess.PIPE, stdout=log, stderr=log,
+                start_new_session=True, text=True, bufsize=1,
+            )  # fmt: skip
+        return process, f"{part.name}-{process.pid}"
+
+    def _program(self, part: Part) -> list[str]:
+        return ["tests.chaos.actors", part.role, part.name, str(self.folder), json.dumps(self._wishes)]
 
     def kill(self, name: str) -> None:
         """End a life, as the kernel does when memory runs out."""
@@ -230,7 +263,7 @@ class Stage:
 
     def start_redis(self) -> None:
         """Start the server, with what is left of its data."""
-        from hubnet.broker import find_server
+        from hubnet.embedded import find_server
 
         data = self.folder / "redis"
         data.mkdir(exist_ok=True)
@@ -295,8 +328,11 @@ class Stage:
             process = self.actors[name].process
             process.send_signal(signal.SIGSTOP)
             return lambda: process.send_signal(signal.SIGCONT)
-        route = f"{name}>redis" if blow.kind.endswith("-redis") else name
-        verb = blow.kind.removesuffix("-redis")
+        return self._cut(blow.kind, name)
+
+    def _cut(self, kind: str, name: str) -> Callable[[], Any]:
+        route = f"{name}>redis" if kind.endswith("-redis") else name
+        verb = kind.removesuffix("-redis")
         if verb == "lose-answers":  # what was asked is done over there, and nobody hears of it
             self.relay.tell("freeze-answers", route)
             return lambda: (self.relay.tell("reset", route), self.relay.tell("mend", route))
@@ -330,16 +366,19 @@ class Stage:
 
     def close(self) -> None:
         """End whatever still runs."""
+        self._end_actors()
+        self.relay.close()
+        if self._redis:
+            self._redis.kill()
+            self._redis.wait()
+
+    def _end_actors(self) -> None:
         self.eye.close()
         for actor in self.actors.values():
             actor.process.kill()
             actor.process.wait()
             assert actor.process.stdin
             actor.process.stdin.close()
-        self.relay.close()
-        if self._redis:
-            self._redis.kill()
-            self._redis.wait()
 
 
 _given: set[int] = set()

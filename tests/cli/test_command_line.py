@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from hubnet.cli import _COMMANDS, commands
 from hubnet.cli.shown import as_json, masked, shown
 from tests.conftest import Net
@@ -37,6 +39,15 @@ def test_the_help_imports_no_command_and_nothing_that_talks_or_computes(net: Net
     assert not imported & {"socket", "select", "ssl", "subprocess", "asyncio", "multiprocessing", "tempfile"}
     assert {name for name in imported if name.startswith("hubnet.cli.")} == {"hubnet.cli.ending", "hubnet.cli.shown"}
     assert not imported & {"hubnet.parts", "hubnet.broker", "hubnet.hub", "hubnet.links.link", "hubnet.bus.publisher"}
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_its_packages_the_command_says_what_to_install(net: Net, missing: str) -> None:
+    code = f"import sys\nsys.modules[{missing!r}] = None\nfrom hubnet.__main__ import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], env=net.env, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "hubnet: the command line needs click and rich: pip install 'hubnet[cli]'\n"
 
 
 def test_a_command_that_does_not_exist_is_a_usage_error(net: Net) -> None:
@@ -164,6 +175,9 @@ def test_passwords_in_urls_are_masked_wherever_they_stand() -> None:
     assert masked("redis://:secret@redis") == "redis://:***@redis"
     assert masked("redis://secret@redis") == "redis://***@redis"
     assert masked("unix:///run/redis.sock?db=1&password=secret") == "unix:///run/redis.sock?db=1&password=***"
+    assert masked("rediss://h?ssl_password=secret&db=1") == "rediss://h?ssl_password=***&db=1"
+    sentinels = "redis+sentinel://u:{0}@s1:26379,s2/svc?sentinel_username=g&sentinel_password={0}"
+    assert masked(sentinels.format("secret")) == sentinels.format("***")
     assert masked("redis://127.0.0.1:6379/0") == "redis://127.0.0.1:6379/0"
 
 

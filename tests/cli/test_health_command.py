@@ -64,7 +64,7 @@ def test_a_stopped_process_does_not_hang_it(net: Net) -> None:
 
     assert done.returncode in {3, 4}
     assert done.stderr.count("\n") == 1
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
 
 
 def test_somebody_else_on_the_port_does_not_hang_it(net: Net) -> None:

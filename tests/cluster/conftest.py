@@ -1,6 +1,6 @@
 """The real cluster of docker-compose.yml, for tests that break it: pytest-docker and any Compose.
 
-One cluster serves the whole session: Redis, two hubs, two workers in each group. A test asks for `cluster`,
+One cluster serves all tests of this folder: Redis, two hubs, two workers in each group. A test asks for `cluster`,
 does its damage by `cluster.kill`, `.pause`, `.disconnect`, ..., and must leave a cluster that can heal:
 `healed` waits for that. Where no Docker engine answers the tests skip with the reason, and fail in CI
 (HUBNET_CI=1).
@@ -32,7 +32,7 @@ SIZE = {"redis": 1, "hub-1": 1, "hub-2": 1, "worker-east": WORKERS, "worker-west
 NETWORKS = ("east", "west")
 SETTINGS = {
     "HUBNET_TAG": "test",
-    "HUBNET_HEALTH_INTERVAL": "1s",  # how soon a fault, and its end, show in `docker ps`
+    "HUBNET_HEALTH_INTERVAL": "2s",  # how soon a fault, and its end, show in `docker ps`
     "HUBNET_REDIS_PORT": "0",  # any free one: several runs at a time
 }
 IMAGES = ("HUBNET_PYTHON_IMAGE", "HUBNET_REDIS_IMAGE")  # the environment may choose these, as in CI's matrix
@@ -123,7 +123,7 @@ class Cluster:
         """Run a command in a container, as its user."""
         return run("docker", "exec", self.container(target), *argv, check=check, timeout=timeout)
 
-    def redis(self, user: str = "admin") -> redis.Redis:
+    def redis(self, user: str = "admin", *, text: bool = True) -> redis.Redis:
         """Open a client as admin, hub, worker or health. Ask again after a restart: the port changes."""
         published = run("docker", "port", self.container("redis"), "6379/tcp", check=False)
         if not published:
@@ -136,7 +136,7 @@ class Cluster:
             password=self.password(user),
             socket_timeout=2,
             socket_connect_timeout=1,
-            decode_responses=True,
+            decode_responses=text,
         )
 
     def password(self, user: str) -> str:
@@ -322,7 +322,7 @@ def docker_cleanup() -> list[str]:
     return []  # compose_project does it, because pytest-docker does not after a failed "up"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def compose_project(
     docker_compose_command: str, docker_compose_file: list[str], docker_compose_project_name: str
 ) -> Iterator[list[str]]:
@@ -333,14 +333,14 @@ def compose_project(
     run(*compose, "--profile", "tools", "down", "-v", "--remove-orphans", "--timeout", "1", timeout=180)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(
     compose_project: list[str],
     docker_compose_project_name: str,
     docker_settings: dict[str, str],
     request: pytest.FixtureRequest,
 ) -> Cluster:
-    """The cluster, up and healthy."""
+    """The cluster, up and healthy, until the last of these tests: its health checks would keep a core busy for all others."""
     up = Cluster(docker_compose_project_name, compose_project, docker_settings)
     try:
         request.getfixturevalue("docker_services")  # after compose_project, so that it is undone before
@@ -355,22 +355,29 @@ TLS_SERVICES = ("tls-worker", "tls-hub", "tls-redis", "tls-init")
 
 @pytest.fixture(scope="module")
 def all_in_tls(cluster: Cluster) -> Iterator[Cluster]:
-    """The services of the profile tls beside the others."""
+    """The services of the profile tls, while the other net's peers are stopped: two nets' health checks take two cores."""
+    cluster.compose("stop", *(service for service in SIZE if service != "redis"))
     cluster.compose("--profile", "tls", "up", "-d", "tls-worker", timeout=300)
     yield cluster
     cluster.compose("--profile", "tls", "rm", "-s", "-f", "-v", *TLS_SERVICES)
+    healed_again(cluster)
 
 
-@pytest.fixture(autouse=True)
-def healed(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test that used the cluster leaves a whole one behind."""
-    if "cluster" not in request.fixturenames:
-        yield
-        return
-    broken: Cluster = request.getfixturevalue("cluster")
-    yield
+def healed_again(broken: Cluster) -> None:
+    """Mend it, and wait until every container is healthy."""
     broken.mend()
     try:
         eventually(broken.healthy, 60, 0.2)
     except AssertionError:
         pytest.fail(f"the cluster has not healed:\n{broken.report()}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def healed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test that used the cluster leaves a whole one behind; those inside TLS do when the last of them is over."""
+    if "cluster" not in request.fixturenames or "all_in_tls" in request.fixturenames:
+        yield
+        return
+    broken: Cluster = request.getfixturevalue("cluster")
+    yield
+    healed_again(broken)

@@ -203,13 +203,15 @@ def test_the_example_of_a_simple_connection_runs_between_hosts(cluster: Cluster)
 
 
 def test_the_example_of_a_simple_subscription_runs_between_networks(cluster: Cluster) -> None:
+    hub = Script(cluster, "hub-1", "simple_subscription", "python", "hub.py", HUBNET_IS_HUB="1", HUBNET_PORT="0")
     settings = {"HUBNET_GROUP": "cellar", "HUBNET_PORT": "0", "EVERY": "0.1"}
     publisher = Script(cluster, "worker-west", "simple_subscription", "python", "publisher.py", **settings)
     words = ["python", "subscriber.py", "cellar"]
     listener = Script(cluster, "worker-east", "simple_subscription", *words, HUBNET_PORT="0")
     assert all(line.startswith("cellar ") for line in listener.heard(3))
-    listener.leave()
-    publisher.leave()
+    assert all(line.startswith("hub: cellar ") for line in hub.heard(3))
+    for script in (listener, publisher, hub):
+        script.leave()
 
 
 def test_the_example_of_two_versions_runs_between_hosts_in_both_directions(cluster: Cluster) -> None:
@@ -224,6 +226,15 @@ def test_the_example_of_two_versions_runs_between_hosts_in_both_directions(clust
         assert asked.ended() == [f"version {other} made sunset.exr at 32"]
     for script in running:
         script.leave()
+
+
+def test_redis_that_has_no_functions_any_more_is_given_them_as_it_starts(cluster: Cluster) -> None:
+    assert cluster.redis().acl_log() == []
+    cluster.redis().function_flush()
+    cluster.restart("redis")
+    eventually(cluster.healthy, 60, 0.2)
+    eventually(lambda: len(listed(cluster)) == WORKERS + HUBS, 30)
+    cluster.redis().acl_log_reset()  # hubs that asked before they were there
 
 
 def test_redis_restarts_and_the_register_is_whole_again(cluster: Cluster) -> None:

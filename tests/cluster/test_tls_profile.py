@@ -15,7 +15,7 @@ from tests.security.test_nothing_leaks import leaked
 from tests.waiting import eventually
 
 from .actors import CALLS_WITH_THE_WORD, WORD, Inside, heard, inside, secret_of, sniffing
-from .conftest import Cluster
+from .conftest import TLS_SERVICES, Cluster
 from .test_cluster import Listener, listed
 
 ASKING = {"HUBNET_GROUP": "asking", "HUBNET_PORT": "0", "HUBNET_IS_HUB": "0"}
@@ -28,7 +28,15 @@ OF_ANOTHER = {"cert": f"{ANOTHER_CA}/tls-worker.crt", "key": f"{ANOTHER_CA}/tls-
 @pytest.fixture
 def net(all_in_tls: Cluster) -> Cluster:
     """The profile's services, registered; and in the worker's container the files of another CA."""
-    eventually(lambda: all_in_tls.exec("tls-worker", "hubnet", "health", check=False).endswith("is registered"), 60)
+
+    try:
+        eventually(
+            lambda: any(name == "tls-worker" and "(healthy)" in status for name, status in all_in_tls.states()), 90
+        )
+    except AssertionError:
+        health = all_in_tls.inspect("tls-worker")["State"]["Health"]["Log"]
+        logs = all_in_tls.compose("--profile", "tls", "logs", "--no-color", "--tail", "40", *TLS_SERVICES, check=False)
+        pytest.fail(f"the profile's worker is not registered: {health}\n{logs}", pytrace=False)
     make = f"test -e {ANOTHER_CA}/ca.crt || hubnet tls init --directory {ANOTHER_CA} tls-worker,localhost,127.0.0.1"
     all_in_tls.exec("tls-worker", "sh", "-c", make)
     return all_in_tls
@@ -115,7 +123,7 @@ def tls(cert: str, key: str, ca: str) -> dict[str, str]:
     ids=["a certificate of another CA", "all of another CA"],
 )
 def test_who_has_files_of_another_ca_has_no_link_and_is_told(net: Cluster, files: dict[str, str], told: str) -> None:
-    with inside(net, "tls-worker", **ASKING, **tls(**files), HUBNET_TIMEOUT="4") as one:
+    with inside(net, "tls-worker", **ASKING, **tls(**files), HUBNET_TIMEOUT="20") as one:
         with pytest.raises(Raised, match=told) as caught:
             one.run("import hubnet").ask("hubnet.pass_through(1, peer=('tls-hub', 3010))", timeout=60)
         assert set(caught.value.kinds) & {"ConfigError", "AuthenticationError", "PeerUnreachable"}, caught.value.trace

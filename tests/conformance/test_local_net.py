@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -33,6 +35,31 @@ def later(connection: str, foreign_peer_id: dict[str, object]) -> tuple[str, byt
     )
 
 
+_AUDITED = """
+import sys
+opened, wanted = [], ("socket.__new__", "socket.connect", "socket.bind", "subprocess.Popen", "os.fork")
+sys.addaudithook(lambda event, args: opened.append((event, args)) if event in wanted else None)
+import queue
+import hubnet
+from hubnet.testing import LocalNet
+
+done = hubnet.event("done")(lambda: ((1,), {}))
+
+@hubnet.connect()
+def render():
+    done()
+    return hubnet.Peer().group
+
+heard = queue.Queue()
+with LocalNet() as net:
+    net.me.subscribe("done")(heard.put)
+    worker = net.peer(render, group="render")
+    ran = render(peer=worker.id)
+    print(f"ran in {ran}, {len(hubnet.peers())} peers, heard {heard.get(timeout=20)}")
+print(opened)
+"""
+
+
 @pytest.fixture
 def net() -> Iterator[LocalNet]:
     with LocalNet() as one:
@@ -43,6 +70,16 @@ def test_a_call_runs_on_the_peer_that_was_asked(net: LocalNet) -> None:
     worker = net.peer(where, group="render")
     assert where(peer=worker.id) == ("render", worker.id)
     assert where() == ("None", net.me.id)
+
+
+def test_a_net_in_memory_opens_no_socket_and_starts_no_process(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_AUDITED)
+    done = subprocess.run(
+        [sys.executable, str(script)], env={**os.environ, "HUBNET_AUTOSTART": "0"}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("ran in render, 3 peers, heard 1\n[]\n", 0), done.stderr
 
 
 def test_a_nested_call_is_the_peers_that_makes_it(net: LocalNet) -> None:
@@ -59,6 +96,25 @@ def test_a_nested_call_is_the_peers_that_makes_it(net: LocalNet) -> None:
 
     remote = hubnet.connect("ask")(lambda peer_id: None)
     assert remote(other.id, peer=worker.id) == ("two", other.id)
+
+
+def test_threads_that_act_as_one_peer_at_a_time_are_themselves_again_afterwards(net: LocalNet) -> None:
+    """Each goes on as who it was: the calls of two others each trigger an event of a third."""
+    third = net.peer(group="third")
+    both = threading.Barrier(2)
+    trigger = third.event("done")(lambda: (both.wait(10), ((), {}))[1])
+
+    def act() -> str:
+        for _ in range(20):
+            trigger()
+            both.wait(10)
+        return str(hubnet.Peer().group)
+
+    acts = hubnet.connect("act")(act)
+    others = [net.peer(acts, group=name) for name in ("first", "second")]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(acts, peer=one.id, timeout=60) for one in others]
+        assert [one.result(60) for one in asked] == ["first", "second"]
 
 
 def test_peers_know_the_flags_that_imported_modules_registered(net: LocalNet) -> None:
@@ -183,15 +239,15 @@ def test_an_async_function_is_awaited_where_it_runs(net: LocalNet) -> None:
 
 
 def test_a_killed_peers_running_call_is_lost_and_it_leaves_the_listing(net: LocalNet) -> None:
-    worker, gate = net.peer(where, group="render"), threading.Event()
-    worker.connect("local.wait")(lambda: gate.wait(20))
+    worker, entered, gate = net.peer(where, group="render"), threading.Event(), threading.Event()
+    worker.connect("local.wait")(lambda: (entered.set(), gate.wait(20)))
     wait = hubnet.connect("local.wait")(lambda: None)
-    timer = threading.Timer(0.2, net.kill, [worker])
-    timer.start()
+    killer = threading.Thread(target=lambda: (entered.wait(20), net.kill(worker)))
+    killer.start()
     with pytest.raises(hubnet.PeerLost) as caught:
         wait(peer=worker.id)
     gate.set()
-    timer.join()
+    killer.join()
     assert caught.value.ran == "MAYBE"
     eventually(lambda: "render" not in hubnet.peers(refresh=True))
     with pytest.raises(hubnet.PeerUnreachable) as after:

@@ -232,6 +232,7 @@ def test_an_answer_that_comes_late_is_never_taken_for_another_calls(ends: Ends) 
 def test_the_deadline_goes_down_to_nested_calls(ends: Ends) -> None:
     one, other, third = ends().serve(), ends(), ends()
     seen: list[BaseException | None] = []
+    over = threading.Event()
 
     def outer() -> None:
         try:
@@ -241,16 +242,17 @@ def test_the_deadline_goes_down_to_nested_calls(ends: Ends) -> None:
             raise
 
     def inner() -> None:
-        threading.Event().wait(3)
+        over.wait(30)
 
     other.serve(outer)
     third.serve(inner)
     begin = time.monotonic()
     with pytest.raises((CallTimeout, RemoteError)):  # whoever wakes first: both have the same deadline
         one.call(other, "outer", timeout=0.5)
-    eventually(lambda: seen, 1.5)
+    eventually(lambda: seen, 10)
+    over.set()
     assert isinstance(seen[0], CallTimeout)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 15
 
 
 def test_what_the_function_raised_is_the_cause_of_a_remote_error(ends: Ends) -> None:

@@ -255,6 +255,8 @@ class Machines:
                 stdout=log, stderr=log, env=env,
             )  # fmt: skip
         eventually(lambda: b"Ready to accept" in (self.folder / "server.log").read_bytes())
+        loader = f"redis://loader:loader@127.0.0.1:{BROKER}/0"
+        subprocess.run([*self.store.enter, sys.executable, "-m", "tests.guarded", loader], cwd=ROOT, check=True)
         return server
 
     def _with_clock(self, machine: Machine) -> dict[str, str]:

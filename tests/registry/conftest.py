@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from hubnet.broker import Broker, EmbeddedServer
+from hubnet.broker import Broker
 from hubnet.core.channels import Names
 from hubnet.core.keys import Keyring, new_token
 from hubnet.counters import Counters
+from hubnet.embedded import EmbeddedServer
 from hubnet.environment import Settings
 from hubnet.registry import Registry
 from hubnet.scripts import RedisStore

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from hubnet import lua
 from hubnet.bus.publisher import Publisher
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
@@ -142,7 +143,7 @@ def test_what_is_meant_for_durable_events_is_allowed_on_streams_alone(server):
             pipe.xadd("hubnet:{default}:stream:a:b", {"body": "x"}, maxlen=10)
             pipe.publish("hubnet:default:event:a:b", "x")
             pipe.execute()
-            client.xrange("hubnet:{default}:stream:a:b")
+            client.xrevrange("hubnet:{default}:stream:a:b")
             with pytest.raises(redis.exceptions.NoPermissionError):
                 client.xadd("hubnet:{other}:stream:a:b", {"body": "x"})
 
@@ -168,7 +169,8 @@ def test_a_worker_may_not(server, command):
 @pytest.mark.parametrize(
     "command",
     [("CONFIG", "GET", "*"), ("FLUSHALL",), ("KEYS", "*"), ("ACL", "LIST"), ("HGETALL", "hubnet:{other}:hubs"),
-     ("HSET", "hubnet:default:peers:a", "a", "b"), ("GET", "x"), ("FUNCTION", "LIST"), ("MODULE", "LIST"), ("SHUTDOWN",)],
+     ("HSET", "hubnet:default:peers:a", "a", "b"), ("GET", "x"), ("FUNCTION", "LIST"), ("MODULE", "LIST"), ("SHUTDOWN",),
+     ("EVAL", "return 1", "0"), ("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "0" * 40, "0"), ("FUNCTION", "FLUSH")],
     ids=lambda command: " ".join(command[:3]),
 )  # fmt: skip
 def test_a_hub_may_not(server, command):
@@ -176,11 +178,15 @@ def test_a_hub_may_not(server, command):
         client.execute_command(*command)
 
 
-def test_a_hubs_script_reaches_no_key_outside_of_its_namespace(server):
+def test_a_function_that_a_hub_calls_reaches_no_key_outside_of_its_namespace(server):
     with redis.Redis.from_url(server.url("hub")) as client:
-        digest = client.script_load("return redis.call('HGETALL', KEYS[1])")
-        with pytest.raises(redis.exceptions.ResponseError):
-            client.evalsha(digest, 1, "hubnet:{other}:hubs")
+        for namespace, allowed in (("default", True), ("other", False)):
+            keys = [f"hubnet:{{{namespace}}}:{one}" for one in ("leases", "version")]
+            if allowed:
+                assert client.fcall(lua.function_of(lua.EXPIRED), 2, *keys)[1:] == [[], None, None]
+            else:
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.fcall(lua.function_of(lua.EXPIRED), 2, *keys)
 
 
 def test_nobody_comes_in_without_a_name(server):
@@ -188,14 +194,14 @@ def test_nobody_comes_in_without_a_name(server):
         client.ping()
 
 
-DURABLE = {"multi", "exec", "xadd", "xrange", "wait", "info"}  # ARCHITECTURE.md, path 2
+DURABLE = {"multi", "exec", "xadd", "xrevrange", "wait", "info", "time"}  # ARCHITECTURE.md, path 2
 GOODBYES = {"unsubscribe", "punsubscribe"}
 ANYBODY = {"auth"}  # needs no right
 
 
 def granted(user: str) -> set[str]:
     (line,) = (line for line in users().splitlines() if line.startswith(f"user {user} "))
-    return {word[1:] for word in line.split() if word.startswith("+")}
+    return {word.strip("()")[1:] for word in line.split() if word.startswith("+")}
 
 
 @pytest.mark.parametrize(("user", "work"), [("hub", do_all_that_a_hub_does), ("worker", do_all_that_a_worker_does)])

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from hubnet.broker import Broker, EmbeddedServer
+from hubnet.broker import Broker
 from hubnet.core.channels import Names
+from hubnet.embedded import EmbeddedServer
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable
 from hubnet.scripts import RedisStore

@@ -241,7 +241,7 @@ class SealedFrames:
 
     def _sealed(self, data: bytes, said: bytes) -> bytes:
         nonce = bytes(4) + struct.pack(">Q", self._counter)
-        self._counter += 1
+        self._counter += max(1, -(-len(data) // MIB))
         return self._cipher.encrypt(nonce, data, said)
 
 

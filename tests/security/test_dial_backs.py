@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from hubnet.hub import _MOST_LOOKS
 from tests.api.conftest import Actor, Net
 from tests.api.witness import id_of
 from tests.waiting import eventually
@@ -52,6 +53,19 @@ def lead_often(port, times):
             pass
     made.close()
     return answers
+def pose_as_a_hub(port, targets):
+    made, record = link(port)
+    ask_over(made, REGISTER, dict(record, hub=True))
+    said = []
+    for target in targets:
+        posed = hubnet.Peer().generate_id(target, '127.0.0.1', 'evil').decode()
+        where = dict(record, hub=True, id=posed, port=target, incarnation=record['incarnation'])
+        try:
+            said.append(ask_over(made, LOOK, where))
+        except hubnet.HubnetError as error:
+            said.append(str(error))
+    made.close()
+    return said
 """
 
 
@@ -188,6 +202,21 @@ def test_a_member_that_is_no_hub_has_no_hub_look_for_it(member, victim_of):
     assert victim.visits == []
 
 
+def test_who_calls_itself_a_hub_has_others_look_at_an_address_a_few_times_a_minute_and_no_more(member, victim_of):
+    """Attack 40. What was seen would tell which ports are open."""
+    home, victim = victim_of(lambda _: None), victim_of(lambda _: None)
+    said = member.ask(f"pose_as_a_hub({home.port}, [{victim.port}] * {2 * MOST_A_MINUTE})")
+    assert sum("HUBNET_DIAL_BACK_LIMIT" in one for one in said) == MOST_A_MINUTE
+    assert len(victim.visits) == MOST_A_MINUTE
+
+
+def test_who_calls_itself_a_hub_has_others_look_so_often_in_all_and_no_more(member, victim_of):
+    """Attack 40. At another address each time; a real hub that has lost a hundred peers at once asks for a few hundred looks."""
+    home = victim_of(lambda _: None)
+    said = member.ask(f"pose_as_a_hub({home.port}, list(range(1, {_MOST_LOOKS + 101})))")
+    assert sum("HUBNET_DIAL_BACK_LIMIT" in one for one in said) == 100
+
+
 @pytest.mark.parametrize("other", ["port=1", "host='localhost'", "group='good'"])
 def test_a_record_that_contradicts_its_own_id_is_refused(member, victim_of, other):
     """Attack 40. The id names host and port: a hub need not go anywhere else."""
@@ -195,3 +224,41 @@ def test_a_record_that_contradicts_its_own_id_is_refused(member, victim_of, othe
     with pytest.raises(Exception, match="contradicts its own id"):
         member.ask(f"lead(REGISTER, {victim.port}, {other})")
     assert victim.visits == []
+
+
+@pytest.mark.parametrize("other", ["hub=1", "group=None", "executable=5", "revision='x'", "labels=[]"])
+def test_a_record_that_others_could_not_read_is_refused(member, victim_of, other):
+    """One that lacked a field made every listing of the net fail."""
+    victim = victim_of(lambda _: None)
+    with pytest.raises(
+        Exception, match=f"{other.partition('=')[0]} is missing, or of another kind|contradicts its own id"
+    ):
+        member.ask(f"lead(REGISTER, {victim.port}, {other})")
+    assert victim.visits == []
+
+
+def test_a_member_cannot_have_another_one_leave_the_register(net, hub, member):
+    """Its id and incarnation stand in every listing."""
+    other = net.worker(HUBNET_GROUP="good")
+    hub.run(f"record = hubnet.peers(refresh=True)['peers'][{id_of(other)!r}]")
+    incarnation = hub.ask("record['incarnation']")
+    member.run("from hubnet.hub import LEAVE")
+    with pytest.raises(Exception, match="withdraws itself"):
+        member.ask(f"ask_over(link(1)[0], LEAVE, {id_of(other)!r}, {incarnation!r})")
+    assert id_of(other) in hub.ask("list(hubnet.peers(refresh=True)['peers'])")
+
+
+def test_only_a_hub_has_a_word_with_other_peers_and_it_is_one_line_a_minute(net, hub, member):
+    """Whoever can write lines into others' logs can tell them what to do."""
+    other = net.worker(HUBNET_GROUP="good")
+    member.run(
+        """
+        from hubnet.core.connections import Connection
+        from hubnet.colleagues import WARN
+        parts = hubnet.Peer().ready()
+        def warn(peer, text): return parts.caller.call(Connection(WARN, print), peer, (text,), {}, 10)
+        """
+    )
+    with pytest.raises(Exception, match="hubs alone have a word"):
+        member.ask(f"warn({id_of(other)!r}, 'FORGED')")
+    assert "FORGED" not in other.said

@@ -18,7 +18,7 @@ from hubnet.core import frames, handshake
 from hubnet.core.envelopes import Opener, Packer, Sender
 from hubnet.core.frames import BYE, HEADER, HEADER_SIZE, HELLO, PIECE, PLAIN_RESULT, PROOF, REQUEST, RESULT
 from hubnet.core.signing import sign, verify
-from hubnet.errors import MAYBE, NO, AuthenticationError, PeerLost, RemoteProtocolError
+from hubnet.errors import MAYBE, NO, AuthenticationError, EncodeError, PeerLost, RemoteProtocolError
 from hubnet.links.link import Link
 from hubnet.memory.stream import Medium, pair
 from tests.core import ends
@@ -371,3 +371,26 @@ def test_a_sealed_link_changes_its_key_after_two_to_the_16_frames_or_pieces():
     assert heard(other, [wire]).messages == [request(0)]
     with pytest.raises(InvalidTag):
         AESGCM(near.send_key).decrypt((2**16).to_bytes(12, "big"), wire[HEADER_SIZE:], wire[:HEADER_SIZE])
+
+
+@pytest.mark.parametrize("size", [PIECE - 100, PIECE, PIECE + 1, 5 * PIECE])
+@pytest.mark.parametrize("before_the_end", [1, 2, 3, 100])
+def test_a_frame_counts_once_for_each_mib_and_stops_at_the_end_of_its_key(size, before_the_end):
+    """Attack 24. Pickles have no pieces: 65 536 of 2 GiB would be 128 TiB under one key."""
+    near, far = linked(handshake.SEALED)
+    near._sent = far._received = begin = 2**16 - before_the_end
+    wires = [b"".join(near.pack(REQUEST, b"x" * size, name=b"f")), *spoken(near, 2)]
+    counts = -(-(size + len(b"f")) // PIECE)
+    assert near._sent == min(begin + counts, 2**16) + 2
+    assert len(heard(far, wires).messages) == 3
+    assert far._received == near._sent
+
+
+def test_what_the_cipher_does_not_take_at_once_is_refused_before_it_is_sent(monkeypatch):
+    """It would end in an error of the cipher's, and the numbers of both ends would differ from then on."""
+    near, far = linked(handshake.SEALED)
+    monkeypatch.setattr(frames, "_MOST_SEALED", 2 * PIECE)
+    with pytest.raises(EncodeError, match="pickled in one piece"):
+        near.pack(REQUEST, b"x" * 2 * PIECE, name=b"f")
+    (wire,) = spoken(near, 1)
+    assert heard(far, [wire]).messages == [request(0)]

@@ -18,19 +18,26 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
 from rich.pretty import pretty_repr
 
 import hubnet
-from hubnet import broker, rotation
+from hubnet import broker, environment, redis_url, rotation
+from hubnet.cli.settings import config
 from hubnet.core import frames, keys
+from hubnet.core.connections import Connection
+from hubnet.core.envelopes import Envelope, Sender
 from hubnet.core.keys import TOKEN_PREFIX, new_token
 from hubnet.environment import Settings
 from hubnet.errors import ConfigError, HubnetError
+from hubnet.links.calling import _Request
+from hubnet.links.link import Frame
+from hubnet.links.serving import _Job
 from hubnet.peer import _Peer
 from hubnet.testing import LocalNet
 from tests.conftest import Net
@@ -157,6 +164,44 @@ def test_no_object_of_a_running_peer_shows_a_secret_a_password_or_a_key(secret):
         "Tagged",
         "Broker",
     } <= kinds
+
+
+def test_nothing_that_holds_arguments_for_a_moment_shows_them():
+    """Attack 35. Crash reporters show what a frame's variables are."""
+    marked = b"marked-argument"
+    link = SimpleNamespace(kid=b"")
+    connection = Connection("echo", print)
+    frame = Frame(frames.REQUEST, b"echo", marked, [memoryview(marked)], 0, 0, 0)
+    request = _Request(connection, b"10.0.0.1:3010 -> g", marked, [memoryview(marked)], 0, None)
+    job = _Job(link, connection, frame, 0.0)  # type: ignore[arg-type]
+    envelope = Envelope(Sender(b"10.0.0.1:3010 -> g", b"i" * 16, False, "machine"), 0, 1, marked, 0)
+    url = "redis+sentinel://worker:marked-argument@s1/service?sentinel_password=marked-argument"
+    for one in (frame, request, job, envelope, redis_url.guided(url), [frame], {"frame": frame}):
+        assert "marked" not in repr(one), type(one)
+        assert "marked" not in str(one), type(one)
+
+
+@pytest.mark.parametrize("variable", ["HUBNET_SECRET_FILE", "HUBNET_TLS_KEY", "HUBNET_REDIS_SERVER"])
+def test_a_token_where_a_file_is_named_is_refused_and_not_shown(variable):
+    """Attack 35. The two settings stand side by side, and their names are alike."""
+    token = new_token(os.urandom(32))
+    with pytest.raises(ConfigError, match=f"{variable}.*hidden.*HUBNET_SECRET") as refused:
+        environment.load({variable: token}, {})
+    assert token[8:-8] not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://s1:26379/service?sentinel_password={}", "rediss://h?ssl_password={}", "redis://u:{}@h",
+            "redis+cluster://u:{}@h1,h2", "unix:///run/redis.sock?password={}"],
+)  # fmt: skip
+def test_no_password_of_a_url_is_in_what_the_command_line_prints(url, monkeypatch):
+    """Attack 35. As `hubnet config` has it, in both forms."""
+    monkeypatch.setenv("HUBNET_REDIS_URL", url.format("marked-password"))
+    for options in ([], ["--json"]):
+        said = CliRunner().invoke(config, options, catch_exceptions=False)
+        assert said.exit_code == 0
+        assert "HUBNET_REDIS_URL" in said.output
+        assert "marked" not in said.output
 
 
 def caught(peer: _Peer) -> HubnetError:

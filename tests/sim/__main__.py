@@ -6,14 +6,15 @@ import argparse
 import sys
 import time
 
-from tests.sim.rules import Broken, run
+from tests.sim.rules import run
 from tests.sim.sabotages import SABOTAGES
+from tests.sim.world import Broken
 
 
 def caught(name: str, seeds: range) -> int | None:
     """The first seed at which a sabotage is noticed."""
     where, rule, change = SABOTAGES[name]
-    real = getattr(where, rule)
+    real = getattr(where, rule, None)
     setattr(where, rule, change(real))
     try:
         for seed in seeds:
@@ -23,7 +24,7 @@ def caught(name: str, seeds: range) -> int | None:
                 return seed
         return None
     finally:
-        setattr(where, rule, real)
+        setattr(where, rule, real) if real is not None else delattr(where, rule)
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """A simulation of hubnet's rules: its own `core`, on a virtual clock, over a world that fails by a seed.
 
-Four stories so far: the numbers of events, the register with restarts and late words, the retries of calls, and homes.
-Whoever breaks a promise is told as Broken, at the step at which it broke. The threaded rooms (hub, home, watch, directory) are
-not in it.
+Seven stories: the numbers of events, the register with restarts and late words, the retries of calls, homes, durable events (see
+``refills.py``), listings (``lister.py``), and a farm (``farm.py``). Whoever breaks a promise is told as Broken, at the step at
+which it broke.
 """
 
 from __future__ import annotations
@@ -19,18 +19,13 @@ from hubnet.core.membership import Seen, Verdict
 from hubnet.core.register import Entry, Register, Renewal, mark_of
 from hubnet.core.sequence import Sequence
 from hubnet.errors import MAYBE, NO, YES
+from tests.sim.farm import farm
+from tests.sim.lister import listings
+from tests.sim.refills import durable
+from tests.sim.world import promise
 
 LEASE, SUSPECT = 10.0, 60.0
 CHANNEL, PUBLISHER = b"c", b"i" * 16
-
-
-class Broken(AssertionError):
-    """A promise that did not hold."""
-
-
-def promise(held: object, what: str) -> None:
-    if not held:
-        raise Broken(what)
 
 
 def events(seed: int) -> float:
@@ -230,7 +225,7 @@ def homes(seed: int) -> float:
     return now
 
 
-STORIES = (events, register, retries, homes)
+STORIES = (events, register, retries, homes, durable, listings, farm)
 
 
 def run(seed: int) -> float:

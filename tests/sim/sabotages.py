@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hubnet import directory as directory_room
+from hubnet.bus import refill as refill_room
+from hubnet.bus.refill import Refill, _Filling
+from hubnet.colleagues import Colleagues
 from hubnet.core import calls, membership
 from hubnet.core.marks import Marks
 from hubnet.core.membership import Seen, Verdict
+from hubnet.core.refill import Reading
 from hubnet.core.register import Register, Renewed
 from hubnet.core.sequence import Arrival, Sequence
+from hubnet.directory import Directory
 from hubnet.errors import MAYBE, NO
+from hubnet.hub import Hub
+from hubnet.registry import Registry
+from hubnet.watch import Watch
+from tests.sim.world import Store
 
 Change = Callable[[Any], Any]
 
@@ -66,4 +76,23 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "a cut-off hub buries": (membership, "judge_ended_link", lambda real: lambda seen, **more: real(
         seen, **{**more, "cut_off": False})),
     "a hub looks for ever": (membership, "LOOKS", lambda real: 1000),
+    "a hub writes again whom it has not heard": (membership, "is_heard_from", lambda real: lambda *args: True),
+    "no other hub is asked for a look": (Colleagues, "look", lambda real: lambda *args: None),
+    "whose link has ended stays a member": (Watch, "_forget", lambda real: lambda *args: None),
+    "nobody looks where a link has ended": (Watch, "ended", lambda real: lambda *args: None),
+    "nobody looks at the silent": (Watch, "sweep", lambda real: lambda *args: None),
+    "the unreachable stay so": (Watch, "look_again", lambda real: lambda *args: None),
+    "a lost register is not noticed": (Registry, "epoch", lambda real: property(lambda self: "", lambda self, value: None)),
+    "members are not renewed": (Store, "renew", lambda real: lambda self, members, *rest: real(self, [], *rest)),
+    "the old one's record is not replaced": (Hub, "_write", lambda real: lambda self, peer_id, record: self._registry.write(
+        peer_id, record)),
+    "holes of durable events are not filled": (Refill, "_missing", lambda real: lambda *args: False),
+    "after a cut nothing is read": (Refill, "back", lambda real: lambda *args: None),
+    "a reading under way is enough after a cut": (_Filling, "read_again", lambda real: lambda *args: None),
+    "what is held goes on behind what was found": (refill_room, "in_order", lambda real: list),
+    "a stream is read to the first that was heard": (Reading, "enough", lambda real: lambda self, at: not self._missing),
+    "presence empties no listing": (Directory, "on_presence", lambda real: lambda self, news: None),
+    "a listing is kept for ever": (directory_room, "_Kept", lambda real: lambda records, at: real(records, float("inf"))),
+    "unknown publishers are not wanted": (Reading, "wants", lambda real: lambda self, at, envelope: (
+        envelope.sender.incarnation in self._expected and real(self, at, envelope))),
 }  # fmt: skip

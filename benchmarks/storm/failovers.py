@@ -1,0 +1,242 @@
+"""Rows about a Redis that fails over: the master that Sentinels follow is killed, or the node of a Cluster that has our keys.
+
+Servers are processes of this machine; the fault's end is the moment at which Sentinels, or the Cluster's other nodes, name the
+new master.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from benchmarks.storm.brokers import Shore
+from benchmarks.storm.nets import NAMES
+from benchmarks.storm.samples import Sample, Trials
+from hubnet.embedded import find_server
+from hubnet.redis_socket import answer, answers
+from tests.waiting import eventually, free_port
+
+SERVICE = "farm"
+DOWN_AFTER_MS = 1000
+LAST_SLOT = 16383
+
+
+class Node:
+    """One server, or one Sentinel, with a folder and a port of its own for all its lives."""
+
+    def __init__(self, folder: Path, lines: str, *options: str) -> None:
+        self.port = free_port()
+        folder.mkdir()
+        self._config = folder / "server.conf"
+        self._config.write_text(
+            f'port {self.port}\nbind 127.0.0.1\ndir "{folder}"\nlogfile "{folder}/server.log"\n{lines}\n'
+        )
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client: Any = redis.Redis(port=self.port, socket_timeout=10)
+
+    def start(self, *more: str) -> Node:
+        """Run, and wait until it answers."""
+        self._process = subprocess.Popen([find_server(), str(self._config), *self._options, *more])
+        eventually(lambda: answers(f"redis://127.0.0.1:{self.port}/0"), pause=0.002)
+        return self
+
+    def said(self, *command: object) -> Any:
+        """Its answer as it came."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as sock:
+            return answer(sock, [str(word).encode() for word in command])
+
+    def signal(self, number: int) -> int:
+        """Kill, freeze, or let it go on; when, in monotonic nanoseconds."""
+        assert self._process is not None
+        at = time.monotonic_ns()
+        self._process.send_signal(number)
+        if number == signal.SIGKILL:
+            self._process.wait()
+        return at
+
+    @property
+    def runs(self) -> bool:
+        """Whether it lives, stopped or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        """End it."""
+        if self._process and self.runs:
+            self._process.kill()
+            self._process.wait()
+        self.client.close()
+
+
+class Group:
+    """Servers of which one has our keys; as ``nets.Redis`` to those that look at the register."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.master: Node
+
+    @property
+    def client(self) -> Any:
+        """To ask the one that has our keys."""
+        return self.master.client
+
+    def fail_over(self, how: str = "killed") -> int:
+        """Take the master away; when another was named, in monotonic nanoseconds.
+
+        Args:
+            how: "killed"; "lagging": killed when its replica has heard nothing for 0.8 s; "frozen": stopped, until
+                ``bring_back``.
+        """
+        old, (replica,) = self.master, self._replicas()
+        if how == "lagging":
+            replica.signal(signal.SIGSTOP)
+            time.sleep(0.8)
+        old.signal(signal.SIGSTOP if how == "frozen" else signal.SIGKILL)
+        if how == "lagging":
+            replica.signal(signal.SIGCONT)
+        eventually(lambda: self._named() == replica.port, 30, 0.002)
+        at = time.monotonic_ns()
+        self.master = replica
+        return at
+
+    def bring_back(self) -> None:
+        """Start whoever was killed, or let it go on, as the master's replica."""
+        raise NotImplementedError
+
+    def _replicas(self) -> list[Node]:
+        said = self.master.client.info("replication")
+        ports = {one["port"] for name, one in said.items() if name.startswith("slave") and isinstance(one, dict)}
+        return [node for node in self.nodes if node.port in ports]
+
+    def _named(self) -> int:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End all of them."""
+        for node in self.nodes:
+            node.close()
+
+
+class Sentinels(Group):
+    """A master with one replica, and three Sentinels that follow it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        lines = 'save ""\nrepl-diskless-sync-delay 0'
+        self.nodes = [Node(folder / f"redis-{number}", lines) for number in range(2)]
+        self.master = self.nodes[0].start()
+        self.nodes[1].start("--replicaof", "127.0.0.1", str(self.master.port))
+        monitor = (
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.port} 2\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\nsentinel failover-timeout {SERVICE} 3000"
+        )
+        self.sentinels = [Node(folder / f"sentinel-{number}", monitor, "--sentinel").start() for number in range(3)]
+        self.nodes += self.sentinels
+        self.url = f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)}/{SERVICE}"
+        self._settle()
+
+    def _settle(self) -> None:
+        def ready(sentinel: Node) -> bool:
+            master = _fields(sentinel.said("SENTINEL", "MASTER", SERVICE))
+            replicas = [_fields(one) for one in sentinel.said("SENTINEL", "REPLICAS", SERVICE)]
+            return (
+                (int(master["port"]), master["flags"], master["num-other-sentinels"])
+                == (self.master.port, "master", "2")
+                and [one["flags"] for one in replicas] == ["slave"]
+                and [one["master-link-status"] for one in replicas] == ["ok"]
+            )
+
+        eventually(lambda: len(self._replicas()) == 1 and all(map(ready, self.sentinels)), 60, 0.05)
+
+    def _named(self) -> int:
+        return int(self.sentinels[0].said("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
+
+    def bring_back(self) -> None:
+        for node in self.nodes[:2]:
+            if node is not self.master and node.runs:
+                node.signal(signal.SIGCONT)  # which Sentinels make a replica
+            elif node is not self.master:
+                node.start("--replicaof", "127.0.0.1", str(self.master.port))
+        self._settle()
+
+
+def _fields(said: list[bytes]) -> dict[str, str]:
+    words = [word.decode() for word in said]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+class Cluster(Group):
+    """Three masters, and one replica of that which has our keys."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        for number in range(4):
+            lines = f'save ""\ncluster-enabled yes\ncluster-node-timeout {DOWN_AFTER_MS}\ncluster-port {free_port()}'
+            self.nodes.append(Node(folder / f"node-{number}", lines + "\nrepl-diskless-sync-delay 0").start())
+        self.master, replica, *others = self.nodes
+        self._slot = int(self.master.said("CLUSTER", "KEYSLOT", NAMES.leases))
+        shares = ((self._slot, LAST_SLOT), (0, self._slot // 2), (self._slot // 2 + 1, self._slot - 1))
+        for node, (first, last) in zip((self.master, *others), shares, strict=True):
+            node.said("CLUSTER", "ADDSLOTSRANGE", first, last)
+        bus = self.master.said("CONFIG", "GET", "cluster-port")[1].decode()
+        for number, node in enumerate(self.nodes[1:], 2):
+            node.said("CLUSTER", "SET-CONFIG-EPOCH", number)
+            node.said("CLUSTER", "MEET", "127.0.0.1", self.master.port, bus)
+        own = self.master.said("CLUSTER", "MYID").decode()
+        eventually(lambda: own in replica.said("CLUSTER", "NODES").decode(), 30, 0.1)
+        replica.said("CLUSTER", "REPLICATE", own)
+        self.url = f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        self._settle()
+
+    def _settle(self) -> None:
+        def ready(node: Node) -> bool:
+            return b"cluster_state:ok" in node.said("CLUSTER", "INFO") and self._owner(node) == self.master.port
+
+        eventually(lambda: len(self._replicas()) == 1 and all(map(ready, self.nodes)), 60, 0.05)
+
+    def _owner(self, node: Node) -> int:
+        """The port of whoever has our slot, as this node knows."""
+        ranges = node.said("CLUSTER", "SLOTS")
+        return next((int(owner[1]) for first, last, owner, *_ in ranges if first <= self._slot <= last), 0)
+
+    def _named(self) -> int:
+        """By another master, and the Cluster is up again: until then the new one answers CLUSTERDOWN."""
+        up = all(b"cluster_state:ok" in node.said("CLUSTER", "INFO") for node in (*self._others(), self.nodes[2]))
+        return self._owner(self.nodes[2]) if up else 0
+
+    def _others(self) -> list[Node]:
+        """Whoever may take the place of the one that was killed."""
+        return [node for node in self.nodes[:2] if node is not self.master]
+
+    def bring_back(self) -> None:
+        for node in self._others():
+            node.start()
+        self._settle()
+
+
+def _row(folder: Path, trials: int, make: Callable[[Path], Group], *, how: str, size: int = 20) -> Trials:
+    shore = Shore(folder, size, make(folder), durable=True)
+    try:
+        for number in range(trials):
+            yield from shore.trial(number, lambda: shore.net.redis.fail_over(how))
+            yield Sample(number, "all accounted for", None, shore.account())
+            shore.net.redis.bring_back()
+    finally:
+        shore.net.close()
+
+
+def sentinels(folder: Path, trials: int, *, how: str = "killed", size: int = 20) -> Trials:
+    """The master that Sentinels follow is killed, its replica up to date or behind, or is frozen."""
+    return _row(folder, trials, Sentinels, how=how, size=size)
+
+
+def cluster(folder: Path, trials: int, *, size: int = 20) -> Trials:
+    """The node of a Redis Cluster that has our keys is killed."""
+    return _row(folder, trials, Cluster, how="killed", size=size)

@@ -1,0 +1,129 @@
+"""Sockets to Redis that are spoken to by hand: opened, logged in, asked one question.
+
+redis-py does the same and more, and costs a peer 134 ms and 19 MB; what takes TLS or options is left to it.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from hubnet import address, machine
+from hubnet.errors import BrokerUnavailable
+
+CONNECT_LIMIT = 3.0
+ANSWER_LIMIT = 5.0
+
+
+class Owner(Protocol):
+    """Whoever must close a socket to Redis."""
+
+    def disconnect(self) -> None: ...
+
+
+class Closing:
+    """The owner of a socket that was opened by hand."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def disconnect(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
+        except OSError:
+            pass  # it had ended
+        self._sock.close()
+
+
+def resp(*parts: bytes) -> bytes:
+    """A command as Redis reads it."""
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def open_socket(where: SplitResult, limit: float) -> socket.socket:
+    end = time.monotonic() + limit
+    if where.scheme == "unix":
+        sock = _connected(socket.AF_UNIX, unquote(where.path), limit)
+    else:
+        sock = _open_first(address.resolve(where.hostname or "127.0.0.1", where.port or 6379, end), end)
+        machine.no_delay(sock)
+        machine.watch_for_silence(sock)
+    try:
+        if where.password is not None:
+            user = [unquote(where.username).encode()] if where.username else []
+            answer(sock, (b"AUTH", *user, unquote(where.password).encode()), sooner(end, limit))
+        database = where.path.strip("/") if where.scheme == "redis" else ""
+        if database not in {"", "0"}:
+            answer(sock, (b"SELECT", database.encode()), sooner(end, limit))
+    except BaseException:
+        sock.close()
+        raise
+    sock.settimeout(None)
+    return sock
+
+
+def _open_first(candidates: address.Resolved, end: float) -> socket.socket:
+    failure: OSError = OSError("no address")
+    for family, target in candidates:
+        try:
+            return _connected(family, target, max(0.001, end - time.monotonic()))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connected(family: int, target: Any, limit: float) -> socket.socket:
+    sock = socket.socket(family)
+    try:
+        sock.settimeout(limit)
+        sock.connect(target)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def sooner(deadline: float | None, limit: float) -> float:
+    """The seconds that are left, at most the limit."""
+    return limit if deadline is None else max(0.001, min(limit, deadline - time.monotonic()))
+
+
+def answer(sock: socket.socket, command: Sequence[bytes], limit: float = ANSWER_LIMIT) -> Any:
+    """The answer to one command, on a socket where nothing else waits for one; the socket keeps a timeout.
+
+    Raises:
+        BrokerUnavailable: Redis refuses the command.
+        OSError: it ended the connection, or the seconds are over.
+    """
+    import hiredis
+
+    reader = hiredis.Reader()
+    end = time.monotonic() + limit
+    sock.settimeout(limit)
+    sock.sendall(resp(*command))
+    try:
+        while (reply := reader.gets()) is False:
+            sock.settimeout(sooner(end, limit))
+            data = sock.recv(65536)
+            if not data:
+                raise ConnectionResetError("closed by Redis")
+            reader.feed(data)
+    except hiredis.HiredisError as error:
+        raise BrokerUnavailable(f"what listens there is no Redis: {error}; check HUBNET_REDIS_URL") from error
+    if isinstance(reply, Exception):
+        raise BrokerUnavailable(
+            f"Redis refuses {command[0].decode()}: {reply}; check the user and password in HUBNET_REDIS_URL"
+        )
+    return reply
+
+
+def answers(url: str) -> bool:
+    """Whether a server at this URL takes its password."""
+    try:
+        open_socket(urlsplit(url), 1.0).close()
+        return True
+    except (OSError, BrokerUnavailable):
+        return False

@@ -1,0 +1,387 @@
+"""Durable events: what a subscriber missed is read from Redis's stream, in order and once; what is gone is counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from hubnet.bus import durable, streams
+from hubnet.core.gap import Gap
+from tests.waiting import eventually
+
+from .conftest import NAMES, Server, Wire, Wires
+
+
+def numbered(begin: int, end: int) -> list[bytes]:
+    return [b"%d" % number for number in range(begin, end)]
+
+
+def keep(one: Wire, begin: int, end: int) -> None:
+    for body in numbered(begin, end):
+        one.keep("done", body)
+    assert one.durable.flush(10)
+
+
+def cut(server: Server, *wires: Wire) -> None:
+    """Their subscribers' connections break; those of publishers stay."""
+    for one in wires:
+        sock = one.subscriber._sock
+        where = "{}:{}".format(*sock.getsockname()[:2])
+        assert server.client().execute_command("CLIENT", "KILL", "ADDR", where) in {1, b"OK", "OK"}
+
+
+class Away:
+    """A subscriber that cannot come back yet."""
+
+    def __init__(self, server: Server, one: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._back = threading.Event()
+        real = one.broker.open
+
+        def open_later(deadline: float | None = None) -> object:
+            if threading.current_thread().name == "hubnet-subscribe":
+                self._back.wait(30)
+            return real(deadline)
+
+        monkeypatch.setattr(one.broker, "open", open_later)
+        confirmed = one.confirmations
+        cut(server, one)
+        eventually(lambda: one.subscriber._sock is None)
+        self.is_back: Callable[[], bool] = lambda: one.confirmations > confirmed
+
+    def comes_back(self) -> None:
+        self._back.set()
+        eventually(self.is_back)
+
+
+def test_a_durable_event_is_heard_as_any_other_and_stands_in_the_stream(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    keep(one, 0, 500)
+    eventually(lambda: heard == numbered(0, 500))
+    assert one.counted("events.published") == 500
+    stream = NAMES.stream(NAMES.event("render", "done"))
+    assert 0 < server.client().xlen(stream) <= 500
+    assert server.client().xlen(NAMES.streams) == 1
+
+
+@pytest.mark.parametrize("groups", [None, ("render",)], ids=["pattern", "channel"])
+def test_what_went_by_in_a_cut_is_read_from_the_stream(server: Server, wires: Wires, groups, monkeypatch) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done", groups=groups)
+    keep(one, 0, 10)
+    eventually(lambda: len(heard) == 10)
+    away = Away(server, other, monkeypatch)
+    keep(one, 10, 300)
+    away.comes_back()
+    keep(one, 300, 310)
+    eventually(lambda: len(heard) >= 310)
+    assert heard == numbered(0, 310)
+    assert other.counted("events.lost") == 0
+
+
+def test_a_tail_that_went_by_in_a_cut_needs_no_later_event(server: Server, wires: Wires, monkeypatch) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    keep(one, 0, 10)
+    eventually(lambda: len(heard) == 10)
+    away = Away(server, other, monkeypatch)
+    keep(one, 10, 20)
+    one.durable.close()  # it will say nothing more, not even a mark
+    away.comes_back()
+    eventually(lambda: heard == numbered(0, 20))
+
+
+def test_a_publisher_that_was_never_heard_before_the_cut_is_read_as_well(
+    server: Server, wires: Wires, monkeypatch
+) -> None:
+    one, two, other = wires(), wires(), wires()
+    heard = other.hear("done")
+    keep(one, 0, 1)
+    eventually(lambda: len(heard) == 1)
+    away = Away(server, other, monkeypatch)
+    keep(two, 100, 120)
+    away.comes_back()
+    eventually(lambda: heard == [b"0", *numbered(100, 120)])
+    assert other.counted("events.lost") == 0
+
+
+def test_who_subscribes_without_since_hears_nothing_of_before(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    keep(one, 0, 10)
+    heard = other.hear("done")
+    keep(one, 10, 20)
+    eventually(lambda: heard == numbered(10, 20))
+
+
+@pytest.mark.parametrize("groups", [None, ("render",)], ids=["pattern", "channel"])
+def test_since_replays_what_was_before_and_goes_on_with_what_comes(server: Server, wires: Wires, groups) -> None:
+    one, two, other = wires(), wires("render"), wires()
+    keep(one, 0, 50)
+    keep(two, 1000, 1050)
+    heard = other.hear("done", groups=groups, since=60.0)
+    keep(one, 50, 100)
+    eventually(lambda: len(heard) == 150)
+    assert [body for body in heard if len(body) < 4] == numbered(0, 100)
+    assert [body for body in heard if len(body) == 4] == numbered(1000, 1050)
+
+
+def test_since_replays_to_its_own_handler_alone(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    keep(one, 0, 20)
+    now, back = other.hear("done"), other.hear("done", since=60.0)
+    keep(one, 20, 40)
+    eventually(lambda: back == numbered(0, 40))
+    eventually(lambda: now == numbered(20, 40))
+
+
+def test_since_is_a_time_by_redis_clock(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    keep(one, 0, 5)
+    time.sleep(1.5)
+    keep(one, 5, 10)
+    heard = other.hear("done", since=1.0)
+    eventually(lambda: heard == numbered(5, 10))
+
+
+def test_since_respects_the_filter(server: Server, wires: Wires) -> None:
+    one, two, other = wires("render"), wires("light"), wires("render")
+    keep(one, 0, 5)
+    keep(two, 5, 10)
+    other.keep("done", b"own")
+    assert other.durable.flush(10)
+    heard = other.hear("done", groups=("light",), since=60.0)
+    eventually(lambda: heard == numbered(5, 10))
+
+
+def test_what_the_stream_has_no_more_is_counted_and_told_in_its_place(
+    server: Server, wires: Wires, monkeypatch
+) -> None:
+    one, other = wires(), wires()
+    gaps: list[tuple[int, Gap]] = []
+    heard = other.hear("done", on_gap=lambda gap: gaps.append((len(heard), gap)))
+    keep(one, 0, 10)
+    eventually(lambda: len(heard) == 10)
+    away = Away(server, other, monkeypatch)
+    keep(one, 10, 20)
+    server.client().delete(NAMES.stream(NAMES.event("render", "done")))
+    keep(one, 20, 30)
+    away.comes_back()
+    eventually(lambda: heard == [*numbered(0, 10), *numbered(20, 30)])
+    eventually(lambda: gaps == [(10, Gap("done", 10, one.sender.peer_id, "lost"))])
+    assert other.counted("events.lost") == 10
+
+
+def test_the_stream_is_capped(server: Server, wires: Wires) -> None:
+    one = wires(length=10)
+    stream = NAMES.stream(NAMES.event("render", "done"))
+    for number in range(400):
+        keep(one, number, number + 1)
+    assert server.client().xlen(stream) < 200  # "~": by whole nodes of a hundred
+
+
+def test_a_redis_that_began_anew_is_sent_the_last_minute_again(server: Server, wires: Wires) -> None:
+    one, other, late = wires(), wires(), wires()
+    heard = other.hear("done")
+    keep(one, 0, 50)
+    eventually(lambda: len(heard) == 50)
+    server.kill()
+    for body in numbered(50, 60):
+        one.keep("done", body)
+    server.start()
+    eventually(lambda: one.durable.flush(1) and one.counted("events.sent_again") == 50)
+    eventually(lambda: heard == numbered(0, 60))
+    assert other.counted("events.lost") == 0
+    replayed = late.hear("done", since=60.0)
+    eventually(lambda: replayed == numbered(0, 60))
+
+
+def test_what_was_acknowledged_longer_ago_is_not_sent_again(server: Server, wires: Wires, monkeypatch) -> None:
+    monkeypatch.setattr(durable, "KEPT_SECONDS", 0.0)
+    one = wires()
+    keep(one, 0, 5)
+    time.sleep(0.01)
+    keep(one, 5, 6)
+    server.kill()
+    server.start()
+    keep(one, 6, 7)
+    assert one.counted("events.sent_again") <= 1
+
+
+def test_redis_with_a_full_memory_is_asked_again_until_it_takes_them(server: Server, wires: Wires, caplog) -> None:
+    one, other = wires(), wires()
+    heard, plain = other.hear("done"), other.hear("plain")
+    server.client().config_set("maxmemory", "1")
+    for body in numbered(0, 10):
+        one.keep("done", body)
+    eventually(lambda: "takes no durable events just now: OOM" in caplog.text)
+    one.publish("plain", b"goes by")
+    eventually(lambda: plain == [b"goes by"])
+    assert heard == []
+    server.client().config_set("maxmemory", "0")
+    eventually(lambda: heard == numbered(0, 10))
+    assert one.counted("events.refused_by_redis") == 0
+
+
+def test_a_stream_of_another_kind_is_told_and_the_event_heard_all_the_same(
+    server: Server, wires: Wires, caplog
+) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    server.client().set(NAMES.stream(NAMES.event("render", "done")), "junk")
+    keep(one, 0, 3)
+    eventually(lambda: heard == numbered(0, 3))
+    assert one.counted("events.refused_by_redis") == 3
+    assert "WRONGTYPE" in caplog.text
+
+
+def test_a_stream_that_cannot_be_read_holds_nothing_back_for_long(
+    server: Server, wires: Wires, monkeypatch, caplog
+) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    keep(one, 0, 10)
+    eventually(lambda: len(heard) == 10)
+    away = Away(server, other, monkeypatch)
+    keep(one, 10, 20)
+    server.client().rename(NAMES.stream(NAMES.event("render", "done")), "elsewhere")
+    server.client().set(NAMES.stream(NAMES.event("render", "done")), "junk")
+    away.comes_back()
+    server.client().delete(NAMES.stream(NAMES.event("render", "done")))
+    keep(one, 20, 30)
+    eventually(lambda: heard[-10:] == numbered(20, 30))
+    assert other.counted("events.lost") == 10
+
+
+def test_junk_in_a_stream_is_counted_and_passed_over(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    keep(one, 0, 5)
+    stream = NAMES.stream(NAMES.event("render", "done"))
+    server.client().xadd(stream, {"e": b"junk"})
+    server.client().xadd(stream, {"a": b"b", "c": b"d"})
+    server.client().xadd(NAMES.streams, {"c": b"junk"})
+    keep(one, 5, 10)
+    heard = other.hear("done", since=60.0)
+    eventually(lambda: heard == numbered(0, 10))
+    assert other.counted("events.rejected") == 3
+
+
+@pytest.mark.parametrize(
+    "name", [b"hubnet:tests:event:\xff:done", b"hubnet:tests:event:done", b"hubnet:tests:event:a:b:done", b"\xff", b""]
+)
+def test_a_stranger_in_the_list_of_streams_keeps_nobody_from_what_was_before(
+    server: Server, wires: Wires, name: bytes
+) -> None:
+    """The list is not signed: a worker's user of Redis may write there without the secret."""
+    one, other = wires(), wires()
+    keep(one, 0, 5)
+    server.client().xadd(NAMES.streams, {"c": name})
+    heard = other.hear("done", since=60.0)
+    keep(one, 5, 10)
+    eventually(lambda: heard == numbered(0, 10))
+    assert other.counted("events.rejected") == 1
+
+
+def test_whatever_fails_in_reading_what_was_before_what_comes_is_heard(
+    server: Server, wires: Wires, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = wires(), wires()
+    monkeypatch.setattr(other.subscriber._streams, "_channels", lambda talk: 1 / 0)
+    heard = other.hear("done", since=60.0)
+    keep(one, 0, 5)
+    eventually(lambda: heard == numbered(0, 5))
+    assert other.counted("events.refills_failed") == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_stream_that_somebody_has_spoiled_is_told_once_and_each_event_counted(
+    server: Server, wires: Wires, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who may add to a stream may add the last entry that it can ever have: a worker's user of Redis may."""
+    one = wires()
+    keep(one, 0, 1)
+    server.client().xadd(NAMES.stream(NAMES.event("render", "done")), {"e": b"junk"}, id=f"{2**64 - 1}-{2**64 - 1}")
+    keep(one, 1, 20)
+    assert one.counted("events.refused_by_redis") == 19
+    assert caplog.text.count("refused an event") == 1
+
+
+def test_replicated_events_are_done_once_a_replica_has_them(server: Server, wires: Wires, tmp_path_factory) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    one.durable.replicate(NAMES.event("render", "done").encode())
+    one.keep("done", b"0")
+    eventually(lambda: heard == [b"0"])
+    assert not one.durable.flush(0.5)
+    replica = Server(tmp_path_factory.mktemp("replica"))
+    try:
+        client = replica.client()
+        client.config_set("masterauth", "sesame")
+        client.replicaof("127.0.0.1", server.port)
+        assert one.durable.flush(20)
+        stream = NAMES.stream(NAMES.event("render", "done"))
+        assert client.xlen(stream) == 1
+        keep(one, 1, 50)
+        eventually(lambda: client.xlen(stream) >= 2)
+    finally:
+        replica.kill()
+
+
+def test_an_overflowing_queue_is_told_where_it_happened(server: Server, wires: Wires) -> None:
+    one, other = wires(), wires()
+    gate, said, begun = threading.Event(), [], []
+
+    def hold(body: bytes) -> None:
+        begun.append(body)
+        gate.wait(20)
+
+    oldest = other.hear("done", hold, queue=100, on_gap=lambda gap: said.append(("oldest", gap.lost, gap.reason)))
+    newest = other.hear(
+        "done", hold, queue=100, overflow="newest",
+        on_gap=lambda gap: said.append(("newest", gap.lost, gap.reason)),
+    )  # fmt: skip
+    everything = other.hear("done")
+    one.publish("done", b"0")
+    eventually(lambda: begun == [b"0", b"0"])  # what a handler has in hand makes room
+    for body in numbered(1, 1000):
+        one.publish("done", body)
+    eventually(lambda: len(everything) == 1000)
+    assert oldest.subscription.depth <= 200
+    assert newest.subscription.depth <= 200
+    gate.set()
+    eventually(lambda: oldest[-1] == b"999")
+    eventually(lambda: newest.subscription.depth == oldest.subscription.depth == 0)
+    lost = {who: sum(count for whose, count, _ in said if whose == who) for who in ("oldest", "newest")}
+    eventually(lambda: sum(count for _, count, _ in said) == 2000 - len(oldest) - len(newest))
+    lost = {who: sum(count for whose, count, _ in said if whose == who) for who in ("oldest", "newest")}
+    assert lost == {"oldest": 1000 - len(oldest), "newest": 1000 - len(newest)}
+    assert newest == numbered(0, len(newest))
+    assert {reason for _, _, reason in said} == {"queue"}
+    assert other.counted("events.dropped_queue") == sum(lost.values())
+
+
+def test_nothing_is_left_running_after_the_end(server: Server, wires: Wires, monkeypatch) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done", since=5.0)
+    keep(one, 0, 3)
+    eventually(lambda: len(heard) == 3)
+    server.kill()
+    for wire in (one, other):
+        wire.close()
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "hubnet-refill"])
+
+
+def test_whoever_waits_for_a_stream_waits_no_longer_than_its_patience(
+    server: Server, wires: Wires, monkeypatch
+) -> None:
+    monkeypatch.setattr(streams, "PATIENCE", 0.2)
+    one, other = wires(), wires()
+    plain = other.hear("other")
+    monkeypatch.setattr(streams, "Talk", lambda broker: (_ for _ in ()).throw(ConnectionRefusedError("away")))
+    heard = other.hear("done", since=60.0)
+    keep(one, 0, 3)
+    eventually(lambda: heard == numbered(0, 3))
+    assert plain == []
+    assert other.counted("events.refills_failed") == 1
