@@ -244,7 +244,7 @@ class _Peer:
 
     def add_connection(self, connection: Connection) -> None:
         """Serve a connection."""
-        if self.tables.connections.add(connection):
+        if self.tables.add_connection(connection):
             _log.warning("tag %r registered twice: the later function is served", connection.tag)
         self._note(getattr(connection.function, "__module__", "__main__"))
         with self._registered:
@@ -258,7 +258,7 @@ class _Peer:
         if not callable(handler):
             raise TypeError(f"register_flag({name!r:.100}, handler) takes a function, not {came(handler)}")
         for one in (NULL, NULL_RESPONSE) if name in {NULL, NULL_RESPONSE} else (name,):  # two names of one flag
-            self.tables.flags[one] = handler
+            self.tables.add_flag(one, handler)
 
     def get_flag(self, name: str) -> Flag:
         """The flag to return from a connection, so that its caller runs the handler of that name."""
@@ -267,10 +267,7 @@ class _Peer:
     def add_subscription(self, wish: SubscriptionWish) -> None:
         """Subscribe, now or as soon as this peer has started; what a reloaded module had subscribed is replaced."""
         with self._guard:
-            replaced = [earlier for earlier in self.tables.subscriptions if wish.replaces(earlier)]
-            for earlier in replaced:
-                self.tables.subscriptions.remove(earlier)
-            self.tables.subscriptions.append(wish)
+            replaced = self.tables.add_subscription(wish)
             parts = self._parts
         self._note(wish.module)
         if parts is not None:
@@ -442,7 +439,7 @@ class _Peer:
         Raises:
             ConfigError: it was declared otherwise before.
         """
-        before = self.tables.durable.setdefault(name, durable)
+        before = self.tables.declare_event(name, durable)
         if before != durable:
             raise ConfigError(
                 f"event {name!r:.100}: durable={durable!r} here, durable={before!r} before in this process; declare it alike"

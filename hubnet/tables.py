@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from types import FrameType, FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hubnet.autostart import Imports
-from hubnet.core.connections import Connections
-from hubnet.core.flags import Flags
+from hubnet.core.connections import Connection, Connections
+from hubnet.core.flags import Flags, Handler
 
 if TYPE_CHECKING:
     from hubnet.bus.subscription import Subscription
+
+
+class Origin(NamedTuple):
+    """The text that registers something: the innermost one of a module that is being run, whoever's functions it uses for that.
+
+    Attributes:
+        module: its name; "": none is being run.
+        load: differs when a module is loaded anew; ``__main__`` may be many texts, such as the cells of a notebook.
+        importing: whether it is being imported for the first time.
+    """
+
+    module: str = ""
+    load: object = None
+    importing: bool = False
+
+    @classmethod
+    def now(cls) -> Origin:
+        """Of whoever calls."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name != "<module>":
+            frame = frame.f_back
+        if frame is None:
+            return cls()
+        name, spec = str(frame.f_globals.get("__name__")), frame.f_globals.get("__spec__")
+        if name == "__main__":
+            return cls(name, frame.f_code)
+        return cls(name, spec, bool(getattr(spec, "_initializing", False)))
 
 
 class SubscriptionWish:
@@ -27,21 +55,73 @@ class SubscriptionWish:
         self.event = event
         self.make = make
         self.module: str = getattr(handler, "__module__", None) or "__main__"
-        self._is_of_the_module = "<locals>" not in getattr(handler, "__qualname__", "<locals>")
-        self._load = getattr(sys.modules.get(self.module), "__spec__", None)
+        self._name = _name_in_its_module(handler)
+        self._origin = Origin.now()
 
     def replaces(self, earlier: SubscriptionWish) -> bool:
-        """Whether the module has been loaded anew since, so that this is the handler of the same text, or of a newer one."""
-        both = earlier._is_of_the_module and self._is_of_the_module and earlier.module == self.module
-        return both and earlier._load is not self._load
+        """Whether this comes of the same text, run once more, or of a newer one in its place.
+
+        A module's new text is there for all of the old one; one of ``__main__`` for its own handlers, by event and name.
+        """
+        mine, its = self._origin, earlier._origin
+        if not mine.module or mine.module != its.module or mine.load is its.load:
+            return False
+        if mine.module != "__main__":
+            return True
+        return bool(self._name) and (self.event, self._name) == (earlier.event, earlier._name)
+
+
+def _name_in_its_module(function: Callable[..., Any]) -> str:
+    """The name that a ``def`` gave it there; "": none did."""
+    name = function.__qualname__ if isinstance(function, FunctionType) else ""
+    return "" if "<" in name else name  # <lambda>, <locals>
 
 
 class Tables:
-    """Connections, flags, subscriptions, which events are durable, and the modules that all of these came from."""
+    """Connections, flags, subscriptions, which events are durable, and the modules that all of these came from.
 
-    def __init__(self) -> None:
+    Args:
+        beyond: other tables, from which these begin as a copy. What modules register here while they are imported is theirs
+            as well: nobody imports them a second time.
+    """
+
+    def __init__(self, beyond: Tables | None = None) -> None:
         self.connections = Connections()
-        self.flags = Flags()
-        self.subscriptions: list[SubscriptionWish] = []
-        self.durable: dict[str, bool | str] = {}
+        self.flags: Flags = Flags(beyond.flags if beyond else {})
+        self.subscriptions: list[SubscriptionWish] = list(beyond.subscriptions if beyond else ())
+        self.durable: dict[str, bool | str] = dict(beyond.durable if beyond else {})
         self.imports = Imports()
+        self._beyond = beyond
+        for connection in beyond.connections if beyond else ():
+            self.connections.add(connection.copied())
+
+    def add_connection(self, connection: Connection) -> bool:
+        """Whether it replaced another one under the same tag."""
+        if beyond := self._tables_of_imports():
+            beyond.add_connection(connection.copied())
+        return self.connections.add(connection)
+
+    def add_subscription(self, wish: SubscriptionWish) -> list[SubscriptionWish]:
+        """The earlier ones in whose place it is."""
+        if beyond := self._tables_of_imports():
+            beyond.add_subscription(wish)
+        replaced = [earlier for earlier in self.subscriptions if wish.replaces(earlier)]
+        for earlier in replaced:
+            self.subscriptions.remove(earlier)
+        self.subscriptions.append(wish)
+        return replaced
+
+    def add_flag(self, name: str, handler: Handler) -> None:
+        """The later handler of a name is the one that runs."""
+        if beyond := self._tables_of_imports():
+            beyond.add_flag(name, handler)
+        self.flags[name] = handler
+
+    def declare_event(self, name: str, durable: bool | str) -> bool | str:
+        """How it was declared at first."""
+        if beyond := self._tables_of_imports():
+            beyond.declare_event(name, durable)
+        return self.durable.setdefault(name, durable)
+
+    def _tables_of_imports(self) -> Tables | None:
+        return self._beyond if self._beyond and Origin.now().importing else None

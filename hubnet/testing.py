@@ -83,11 +83,7 @@ class LocalPeer:
         for function in functions:
             connection = getattr(function, "connection", None)
             if isinstance(connection, Connection):
-                own = Connection(  # runs are counted for each peer
-                    connection.tag, connection.function, idempotent=connection.idempotent, limit=connection.limit,
-                    allow=connection.allow, aliases=connection.aliases,
-                )  # fmt: skip
-                self._peer.add_connection(own)
+                self._peer.add_connection(connection.copied())
             else:
                 with self:
                     hubnet.connect(function)
@@ -179,7 +175,7 @@ class LocalNet:
         try:
             for _ in range(self._first_hubs):
                 self.hub()
-            self.me = self._make("me", self._imported)
+            self.me = self._make("me", Tables(self._imported))
             self._stand_in = _peers.stand_in(self.me._peer)
             self._stand_in.__enter__()
         except BaseException:

@@ -61,6 +61,13 @@ class Connection:
         self.plain = counted and limit is None and allow is None
         self.running = 0
 
+    def copied(self) -> Connection:
+        """The same for another peer: runs are counted for each."""
+        return Connection(
+            self.tag, self.function, idempotent=self.idempotent, limit=self.limit, allow=self.allow,
+            counted=self.counted, builtin=self.builtin, aliases=self.aliases,
+        )  # fmt: skip
+
 
 def elsewhere(*args: Any, **kwargs: Any) -> Any:
     """The function of a connection that was named by its tag alone: it is another peer's."""

@@ -373,3 +373,51 @@ def test_a_module_that_is_reloaded_hears_each_event_once_by_its_new_handler(
     eventually(lambda: ears.ask("done") == ["b"])
     eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 0)
     assert ears.ask("reloaded_ears.met") == [("the first", "a"), ("the second", "b")]
+
+
+MADE_ELSEWHERE = """
+import functools, hubnet, ears_made
+met = globals().get("met", [])
+def shouts(function): return lambda value: function(value.upper())
+def into(box, value): box.append(("{0}", value))
+hubnet.subscribe("news")(ears_made.writing(met, "{0} of a factory"))
+hubnet.subscribe("news")(functools.partial(into, met))
+@hubnet.subscribe("news")
+@shouts
+def hear(value): met.append(("{0}", value))
+def plain(value): met.append(("main wants", value))
+"""
+
+
+@pytest.mark.processes
+def test_handlers_that_others_made_are_replaced_with_the_module_that_subscribed_them_and_no_others(
+    shared: Net, peer: Made, mouth: Actor
+) -> None:
+    """A factory's, a partial and a decorator's without wraps; what ``__main__`` made of a module's function stays."""
+    shared.module("ears_made", "def writing(box, name): return lambda value: box.append((name, value))")
+    shared.module("made_ears", MADE_ELSEWHERE.format("first"))
+    ears = peer("import importlib, made_ears\nhubnet.subscribe('news')(made_ears.plain)")
+    mouth.run("tell('a')")
+    eventually(lambda: len(ears.ask("made_ears.met")) == 4)
+    shared.module("made_ears", MADE_ELSEWHERE.format("second one"))
+    ears.run("importlib.reload(made_ears); made_ears.met.clear()")
+    live(ears)
+    mouth.run("tell('b')")
+    wanted = [("main wants", "b"), ("second one", "B"), ("second one", "b"), ("second one of a factory", "b")]
+    eventually(lambda: len(ears.ask("made_ears.met")) >= 4)
+    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 0)
+    assert sorted(ears.ask("made_ears.met")) == wanted
+
+
+@pytest.mark.processes
+def test_a_cell_that_is_run_again_replaces_its_handler(peer: Made, mouth: Actor) -> None:
+    """As in a notebook: the same name for the same event, in the text of another run."""
+    ears = peer("heard = []")
+    for run in "one", "two":
+        ears.run(f"@hubnet.subscribe('news')\ndef on_news(value): heard.append(({run!r}, value))")
+    ears.run("@hubnet.subscribe('news')\ndef on_news_too(value): heard.append(('too', value))")
+    live(ears)
+    mouth.run("tell('a')")
+    eventually(lambda: len(ears.ask("heard")) >= 2)
+    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 0)
+    assert sorted(ears.ask("heard")) == [("too", "a"), ("two", "a")]

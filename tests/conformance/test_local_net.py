@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import hubnet
 from hubnet.core.connections import path_tag
-from hubnet.testing import LocalNet
+from hubnet.testing import LocalNet, LocalPeer
 from tests.waiting import eventually
 
 
@@ -25,6 +26,16 @@ def where(seconds: float = 0.0) -> tuple[str, bytes]:
     time.sleep(seconds)
     peer = hubnet.Peer()
     return peer.group, peer.id
+
+
+_holds, _let_go = threading.Semaphore(0), threading.Event()
+
+
+@hubnet.connect("local.held", limit=1)
+def held() -> None:
+    """Takes the only slot that there is."""
+    _holds.release()
+    _let_go.wait(20)
 
 
 @hubnet.flag("LATER")
@@ -374,6 +385,56 @@ def test_it_leaves_nothing_behind() -> None:
     eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("hubnet-")])
     left = descriptors() - before
     assert not left, sorted(left)
+
+
+def test_what_a_test_registers_ends_with_its_net() -> None:
+    before = hubnet.peer.process_peer()  # type: ignore[attr-defined]
+    had = (before.CONNECTIONS, before.SUBSCRIPTIONS, before.FLAGS)
+    with LocalNet() as net:
+        hubnet.connect("local.left", limit=1)(lambda: None)
+        hubnet.subscribe("local left")(lambda: None)
+        hubnet.flag("local.left")(lambda tag, peer: None)
+        hubnet.event("local left", durable=True)(lambda: ((), {}))
+        assert "local.left" in net.me._peer.CONNECTIONS
+    assert had == (before.CONNECTIONS, before.SUBSCRIPTIONS, before.FLAGS)
+    with LocalNet() as net:
+        assert had == (net.me._peer.CONNECTIONS, net.me._peer.SUBSCRIPTIONS, net.me._peer.FLAGS)
+        hubnet.event("local left")(lambda: ((), {}))
+
+
+def test_what_still_runs_of_one_net_takes_no_slot_in_the_next() -> None:
+    _let_go.clear()
+    with ThreadPoolExecutor() as pool:
+        try:
+            for _ in range(2):
+                with LocalNet() as net:
+                    asking = net.peer()
+                    pool.submit(_ask, asking, net.me.id)
+                    assert _holds.acquire(timeout=20)
+        finally:
+            _let_go.set()
+
+
+def _ask(asking: LocalPeer, peer_id: bytes) -> None:
+    with asking, suppress(hubnet.HubnetError):  # it may end with its net
+        held(peer=peer_id)
+
+
+def test_what_a_module_registers_while_it_is_imported_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next test imports it as well, which runs nothing."""
+    (tmp_path / "local_late.py").write_text(
+        "import hubnet\n@hubnet.connect('local.late')\ndef late(): return hubnet.Peer().id\n"
+        "@hubnet.subscribe('local late')\ndef hear(): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(2):
+        with LocalNet() as net:
+            import local_late
+
+            other = net.peer()
+            with other:
+                assert local_late.late(peer=net.me.id) == net.me.id
+            assert net.me._peer.SUBSCRIPTIONS.count("local late") == 1
 
 
 def test_the_process_has_its_own_peer_again_afterwards() -> None:
