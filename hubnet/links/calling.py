@@ -249,7 +249,7 @@ class Caller:
         wanted = Self(digest_of(endpoint.peer_id), endpoint.incarnation)
         while True:
             try:
-                return self._dialler.dial(endpoint.host, endpoint.port, wanted, limit)
+                return self._dialler.dial(endpoint.host, endpoint.port, wanted, limit, sure=True)
             except Unreachable as error:
                 if error.how != NO_FILES or not self._give_up_idle():
                     raise

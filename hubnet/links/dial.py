@@ -100,7 +100,7 @@ class Dialler:
         """The id of the key that is offered first."""
         return self._ring.first.kid
 
-    def dial(self, host: str, port: int, wanted: Self, deadline: float) -> Link:
+    def dial(self, host: str, port: int, wanted: Self, deadline: float, *, sure: bool = False) -> Link:
         """An authenticated link to the wanted peer at host and port.
 
         Args:
@@ -108,6 +108,7 @@ class Dialler:
             port: TCP port.
             wanted: the peer that must answer, or zeros for whoever listens there.
             deadline: monotonic seconds.
+            sure: look whether anybody still listens there before a secret is blamed for a silent end.
 
         Raises:
             PeerUnreachable: nobody, or somebody else, answered.
@@ -134,6 +135,13 @@ class Dialler:
         except PeerLost as error:
             sock.close()
             raise self._broken_off(where, error) from error
+        except EOFError:
+            sock.close()
+            if sure:
+                self._look_for_a_listener(host, port, deadline, where)
+            raise AuthenticationError(
+                f"{where} closed our handshake: another secret, namespace or version; its log says which"
+            ) from None
         except BaseException:
             sock.close()
             raise
@@ -184,6 +192,18 @@ class Dialler:
                 f"cannot reach {where}: {reason}; is there a route, and is HUBNET_ADVERTISE right on that peer?",
             ) from error
 
+    def _look_for_a_listener(self, host: str, port: int, deadline: float, where: str) -> None:
+        """A process that was killed in the middle of a handshake hangs up as silently as one that refuses us.
+
+        Raises:
+            PeerUnreachable: nobody listens there now.
+        """
+        try:
+            self._connect(host, port, deadline, where).close()
+        except Unreachable as error:
+            if error.how == REFUSED:
+                raise
+
     def _broken_off(self, where: str, error: Exception) -> Unreachable:
         mismatch = "has no TLS and we have" if self._secured else "has TLS and we have not"
         text = f"{where} broke off our handshake ({error}): its process ended, or takes no more links, or {mismatch}"
@@ -221,9 +241,7 @@ class Dialler:
         except EOFError:
             if time.monotonic() >= limit:  # we were stopped ourselves, and the other end does not wait for long
                 raise _silent(where) from None
-            raise AuthenticationError(
-                f"{where} closed our handshake: another secret, namespace or version; its log says which"
-            ) from None
+            raise
         except OSError as error:
             if machine.is_of_tls(error):
                 text = (

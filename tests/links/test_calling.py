@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +14,7 @@ import pytest
 from hubnet.core import codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.handshake import Self
+from hubnet.core.identity import generate_id
 from hubnet.errors import (
     MAYBE,
     NO,
@@ -24,6 +27,7 @@ from hubnet.errors import (
     RemoteProtocolError,
 )
 from hubnet.links import workers
+from hubnet.links.calling import Endpoint
 from hubnet.links.link import Link
 from tests.waiting import eventually
 
@@ -362,6 +366,29 @@ def test_a_peer_that_is_not_there_is_asked_for_once_more_and_then_unreachable(en
     assert one.asked == [False, True]
     assert caught.value.connection == "print"
     assert caught.value.peer == other.id
+
+
+DIES = """
+import os, signal, socket
+listening = socket.create_server(("127.0.0.1", 0))
+print(listening.getsockname()[1], flush=True)
+there, _ = listening.accept()
+there.recv(4096)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_peer_that_is_killed_in_the_middle_of_a_handshake_is_unreachable(ends: Ends) -> None:
+    """And not taken for one with another secret, which hangs up as silently."""
+    one = ends().serve()
+    with subprocess.Popen([sys.executable, "-c", DIES], stdout=subprocess.PIPE, text=True) as dying:
+        assert dying.stdout
+        port = int(dying.stdout.readline())
+        gone = generate_id(port, "127.0.0.1")
+        one.book[gone] = Endpoint(gone, bytes(16), "127.0.0.1", port, {})
+        with pytest.raises(PeerUnreachable, match="nobody listens") as caught:
+            one.caller.call(Connection("print", print), gone, (), {}, 20.0)
+    assert caught.value.ran == NO
 
 
 def test_a_hundred_threads_call_ten_peers(ends: Ends) -> None:

@@ -470,7 +470,7 @@ def test_a_caller_that_goes_away_in_the_middle_frees_its_slot(ends: Ends, gate: 
     one, other = ends().serve(), ends(cap=1).serve(gate.through, echo)
     links: list[Link] = []
     dial = one.dialler.dial
-    one.dialler.dial = lambda *args: links.append(dial(*args)) or links[-1]  # type: ignore[method-assign, func-returns-value]
+    one.dialler.dial = lambda *args, **how: links.append(dial(*args, **how)) or links[-1]  # type: ignore[method-assign, func-returns-value]
     slow = Running(one.call, other, "through")
     eventually(lambda: gate.running == 1)
     links[0].shutdown()

@@ -401,7 +401,7 @@ class HubProcess(Process):
 
     # -- what the hub is given -------------------------------------------------------------------------------------
 
-    def dial(self, host: str, port: int, wanted: Any, deadline: float) -> Any:
+    def dial(self, host: str, port: int, wanted: Any, deadline: float, *, sure: bool = False) -> Any:
         """As ``Dialler.dial``."""
         process = next((one for one in self.world.processes.values() if one.host == host and one.up), None)
         record = {"host": host, "id": process.id.decode() if process else "", "incarnation": wanted.incarnation.hex()}
