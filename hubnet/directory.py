@@ -33,6 +33,7 @@ from hubnet.errors import (
 )
 from hubnet.hub import LIST, RESOLVE, Hub
 from hubnet.links.calling import Caller, Endpoint, raise_remote
+from hubnet.links.context import here
 from hubnet.links.dial import ITSELF, Dialler, Unreachable
 from hubnet.links.link import Link
 from hubnet.registry import Registry
@@ -40,6 +41,7 @@ from hubnet.registry import Registry
 WHO = "hubnet:who"
 _BACKOFF = 1.0
 _ANSWER_LIMIT = 5.0
+_FRIENDLY = ("group", "host", "port", "hub", "executable", "user")
 _TIGHT = 0.25  # the last part of the time: whoever is asked in it may have no chance to answer
 
 
@@ -252,21 +254,21 @@ class Directory:
         return said[0]
 
     def resolve(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
-        """Where a peer is: known already, or as a hub says.
+        """Where a peer is: it has just told, it is known already, or a hub says so.
 
         Raises:
             PeerUnreachable: the register does not know it.
             NoHub: nobody could say.
         """
-        known = self._endpoints.get(peer_id)
-        if known and not fresh:
+        before = self._endpoints.get(peer_id)
+        if not fresh and (known := _who_calls(peer_id) or before):
             return known
         asking = self._asking.setdefault(peer_id, threading.RLock())
         if not asking.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise NoHub("no hub answered in time")
         try:  # of many threads that want the same peer one asks: each would open a link to the hub
             told = self._endpoints.get(peer_id)
-            if told is None or told is known:
+            if told is None or told is before:
                 told = self._resolved(peer_id, deadline)
             return told
         finally:
@@ -280,7 +282,7 @@ class Directory:
             self._endpoints.pop(peer_id, None)
             where = decode_id(peer_id)
             raise PeerUnreachable(
-                f"{where.host}:{where.port} in group {where.group} is not in the register: it has left, or never came",
+                f"{where.host}:{where.port} in group {where.group} is not in the register: it has left, or has not come yet",
                 peer=peer_id,
             )
         return self._keep(endpoint_of(peer_id, record))
@@ -350,8 +352,19 @@ class Directory:
 
 def endpoint_of(peer_id: bytes, record: Record) -> Endpoint:
     """Where a record says that its peer is."""
-    friendly = {name: record[name] for name in ("group", "host", "port", "hub", "executable", "user")}
+    friendly = {name: record[name] for name in _FRIENDLY}
     return Endpoint(peer_id, bytes.fromhex(record["incarnation"]), record["host"], record["port"], friendly)
+
+
+def _who_calls(peer_id: bytes) -> Endpoint | None:
+    """Where this peer is, if it is the one whose call this thread runs: it proved its id, which names the address."""
+    link = here.call.link
+    if link is None or link.foreign_id != peer_id:
+        return None
+    friendly = {**dict.fromkeys(_FRIENDLY, ""), **link.friendly, **decode_id(peer_id)._asdict()}
+    return Endpoint(
+        peer_id, link.foreign.incarnation, friendly["host"], friendly["port"], {one: friendly[one] for one in _FRIENDLY}
+    )
 
 
 def ask_over(link: Link, tag: str, *args: Any, deadline: float = float("inf")) -> Any:

@@ -113,6 +113,23 @@ def test_the_decorator_works_bare_and_with_a_tag(caller: Actor) -> None:
     assert caller.ask("named(7, peer=worker)") == ("new", 7)
 
 
+@pytest.mark.processes
+def test_who_is_called_may_call_back_before_the_register_knows_its_caller(
+    shared: Net, parts: tuple[Actor, Actor]
+) -> None:
+    """Its link has proved the id, which names the address; here the caller is never listed at all."""
+    unlisted = shared.actor(
+        """
+        import hubnet.peer
+        hubnet.peer.only_ask()
+        from app import relay, whoami
+        worker = hubnet.wait_for(1, "render")[0]
+        """
+    )
+    assert unlisted.ask("relay(hubnet.Peer().id, peer=worker) == hubnet.Peer().id")
+    unlisted.close()
+
+
 def test_versions_whose_functions_were_renamed_meet_under_one_tag(shared: Net, parts: tuple[Actor, Actor]) -> None:
     old = shared.actor(
         """
