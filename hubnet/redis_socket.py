@@ -16,6 +16,11 @@ from hubnet.errors import BrokerUnavailable
 
 CONNECT_LIMIT = 3.0
 ANSWER_LIMIT = 5.0
+ANSWER_BYTES = 16 << 20
+
+
+class TooMuch(BrokerUnavailable):
+    """An answer that is longer than any that we ask for."""
 
 
 class Owner(Protocol):
@@ -95,28 +100,49 @@ def answer(sock: socket.socket, command: Sequence[bytes], limit: float = ANSWER_
     """The answer to one command, on a socket where nothing else waits for one; the socket keeps a timeout.
 
     Raises:
-        BrokerUnavailable: Redis refuses the command.
+        BrokerUnavailable: Redis refuses the command, or says too much.
         OSError: it ended the connection, or the seconds are over.
     """
     import hiredis
 
-    reader = hiredis.Reader()
-    end = time.monotonic() + limit
     sock.settimeout(limit)
     sock.sendall(resp(*command))
     try:
-        while (reply := reader.gets()) is False:
-            sock.settimeout(sooner(end, limit))
-            data = sock.recv(65536)
-            if not data:
-                raise ConnectionResetError("closed by Redis")
-            reader.feed(data)
+        reply = next_reply(sock, hiredis.Reader(), time.monotonic() + limit)
     except hiredis.HiredisError as error:
         raise BrokerUnavailable(f"what listens there is no Redis: {error}; check HUBNET_REDIS_URL") from error
     if isinstance(reply, Exception):
         raise BrokerUnavailable(
             f"Redis refuses {command[0].decode()}: {reply}; check the user and password in HUBNET_REDIS_URL"
         )
+    return reply
+
+
+def next_reply(sock: socket.socket, reader: Any, end: float, most: int = ANSWER_BYTES) -> Any:
+    """What Redis says next, which may be an error.
+
+    Args:
+        sock: that it says it on; it keeps a timeout.
+        reader: a ``hiredis.Reader`` that has nothing left.
+        end: monotonic seconds by which all of it must be here.
+        most: bytes.
+
+    Raises:
+        TooMuch: it is longer; the socket is of no more use.
+        OSError: Redis ended the connection, or the time is over.
+    """
+    got = 0
+    while (reply := reader.gets()) is False:
+        if (left := end - time.monotonic()) <= 0:
+            raise TimeoutError("no whole answer in time")
+        sock.settimeout(left)
+        data = sock.recv(262_144)
+        if not data:
+            raise ConnectionResetError("closed by Redis")
+        got += len(data)
+        if got > most:
+            raise TooMuch(f"Redis answers with more than {most} bytes")
+        reader.feed(data)
     return reply
 
 

@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import hiredis
 import pytest
 import redis
 
@@ -24,7 +26,7 @@ from hubnet.broker import Broker
 from hubnet.embedded import EmbeddedServer, find_server
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError
-from hubnet.redis_socket import answers
+from hubnet.redis_socket import TooMuch, answers, next_reply
 from tests import requirements_
 from tests.odd_servers import Stranger, on_unix_socket, silent
 from tests.waiting import eventually
@@ -629,3 +631,26 @@ def test_where_no_server_is_installed_the_text_says_what_to_do(monkeypatch):
     monkeypatch.setattr("hubnet.embedded._WHEELS", {})
     with pytest.raises(ConfigError, match=r"HUBNET_REDIS_URL.*hubnet\[embedded\]"):
         find_server()
+
+
+# -- answers without end ----------------------------------------------------------------------------------------------
+
+
+def said_by(words: bytes, most: int = 1 << 20, seconds: float = 20.0, **how: float) -> Any:
+    """What a question comes to, put to somebody who says this."""
+    with Stranger(words, **how) as one, socket.create_connection(("127.0.0.1", one.port)) as sock:
+        sock.sendall(b"x")
+        return next_reply(sock, hiredis.Reader(), time.monotonic() + seconds, most)
+
+
+def test_an_answer_that_is_longer_than_any_we_ask_for_is_not_taken_in():
+    assert said_by(b"$5\r\nwhole\r\n") == b"whole"
+    with pytest.raises(TooMuch, match="more than 1048576 bytes"):
+        said_by(b"$9000000\r\n" + bytes(9_000_000))
+
+
+def test_an_answer_that_comes_letter_by_letter_ends_at_its_limit():
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        said_by(b"$1000\r\n" + bytes(1000), seconds=0.5, letters_every=0.05)
+    assert time.monotonic() - begun < 25

@@ -30,6 +30,7 @@ class _Filling:
 
     Attributes:
         again: what is no older has to be read once more: a cut began, or ended, while the stream was being read.
+        let_go: by publisher, the first number that was held and had to go.
     """
 
     def __init__(self, expected: dict[bytes, int], missing: tuple[bytes, ...], since: float | None) -> None:
@@ -38,6 +39,7 @@ class _Filling:
         self.since = since
         self.again: float | None = None
         self.held: deque[Envelope] = deque()
+        self.let_go: dict[bytes, int] = {}
         self._bytes = 0
 
     def read_again(self, since: float) -> None:
@@ -50,7 +52,9 @@ class _Filling:
         self.held += envelopes
         self._bytes += sum(len(envelope.data) for envelope in envelopes)
         while self._bytes > _MOST_HELD:
-            self._bytes -= len(self.held.popleft().data)
+            oldest = self.held.popleft()
+            self._bytes -= len(oldest.data)
+            self.let_go.setdefault(oldest.sender.incarnation, oldest.first)
 
 
 class _Read(NamedTuple):
@@ -115,12 +119,23 @@ class Refill:
                 return
             filling = self._fillings.pop(place)
             if filling.again is not None:
-                self._fill(place, filling.missing, filling.again).hold(*(found or ()), *filling.held)
+                following = self._fill(place, filling.missing, filling.again)
+                following.let_go.update(filling.let_go)
+                following.hold(*(found or ()), *filling.held)
                 continue
+            self._note_let_go(place, filling, found or [])
             held = set(map(id, filling.held))
             for envelope in in_order([*(found or ()), *filling.held]):  # what is held may be of before what was found
                 if found is None or not self._goes_back(place, envelope, filling, was_held=id(envelope) in held):
                     self._arrive(place, envelope)
+
+    def _note_let_go(self, place: _Place, filling: _Filling, found: list[Envelope]) -> None:
+        """The first that came of a new publisher may have had to go: what its stream does not have of them is lost."""
+        sequence = self._sequence(place[0])
+        for publisher, first in filling.let_go.items():
+            if sequence.expected(publisher, place[1]) is None:
+                theirs = [one.first for one in (*found, *filling.held) if one.sender.incarnation == publisher]
+                sequence.begin(publisher, place[1], min([first, *theirs]))
 
     def _goes_back(self, place: _Place, envelope: Envelope, filled: _Filling, *, was_held: bool) -> bool:
         """Whether it is held once more, because something before it is missing that was not read for yet."""

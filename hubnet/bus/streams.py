@@ -21,14 +21,16 @@ from hubnet.core.envelopes import Envelope, Opener
 from hubnet.core.refill import Reading
 from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
-from hubnet.redis_socket import resp
+from hubnet.redis_socket import TooMuch, next_reply, resp
 
 PATIENCE = 30.0
 """Seconds until missing events are given up while Redis does not answer."""
 _ANSWER_LIMIT = 5.0
 _BACKOFF = 1.0
-_PAGE = 32
+_PAGE, _PAGE_BYTES = 16, 8 << 20
+_MOST_ANSWER = 80 << 20  # an event of the highest HUBNET_EVENT_LIMIT, or a page of those of the usual one
 _MOST_BYTES = 64 << 20  # as much as a subscription's queue takes
+_MOST_LOOKED_AT = 4 * _MOST_BYTES  # what is not wanted, or no envelope, included
 _MOST_CHANNELS = 10_000
 _FINAL = ("NOPERM", "ERR", "WRONGTYPE")
 _log = logging.getLogger("hubnet")
@@ -39,6 +41,18 @@ class _Refused(HubnetError):
     """Redis will not do it, today or tomorrow."""
 
 
+class _Room:
+    """What one job may still keep, and look at, of what it reads."""
+
+    def __init__(self) -> None:
+        self.kept = _MOST_BYTES
+        self.looked_at = _MOST_LOOKED_AT
+
+    @property
+    def is_full(self) -> bool:
+        return self.kept <= 0 or self.looked_at <= 0
+
+
 class Talk:
     """A connection to Redis on which one command is asked at a time."""
 
@@ -46,17 +60,13 @@ class Talk:
         import hiredis
 
         self.sock, self._owner = broker.open(time.monotonic() + _ANSWER_LIMIT)
-        self.sock.settimeout(_ANSWER_LIMIT)
         self._reader = hiredis.Reader()
 
     def ask(self, *command: bytes) -> Any:
         """The answer to one command."""
+        self.sock.settimeout(_ANSWER_LIMIT)
         self.sock.sendall(resp(*command))
-        while (reply := self._reader.gets()) is False:
-            data = self.sock.recv(262_144)
-            if not data:
-                raise BrokerUnavailable("Redis closed the connection")
-            self._reader.feed(data)
+        reply = next_reply(self.sock, self._reader, time.monotonic() + _ANSWER_LIMIT, _MOST_ANSWER)
         if isinstance(reply, Exception):
             said = str(reply)
             kind = _Refused if said.startswith(_FINAL) else BrokerUnavailable
@@ -89,7 +99,7 @@ class Streams:
 
         ``done`` gets them in the order in which they were written, or None when they could not be had.
         """
-        self._ask(lambda talk: [one for _, one in self._read(talk, channel, reading(_now(talk)))], done)
+        self._ask(lambda talk: [one for _, one in self._read(talk, channel, reading(_now(talk)), _Room())], done)
 
     def channels(self, done: Callable[[list[bytes] | None], None]) -> None:
         """The channels of which there are streams."""
@@ -102,10 +112,13 @@ class Streams:
         """Fetch what was written in the last `since` seconds, with its channel: of `known`, or of all that are wanted."""
 
         def work(talk: Talk) -> list[tuple[bytes, Envelope]]:
-            begin = _now(talk) - since * 1000
+            begin, room = _now(talk) - since * 1000, _Room()
             found = []
             for channel in known or [one for one in self._channels(talk) if wants(one)]:
-                found += [(at, channel, one) for at, one in self._read(talk, channel, Reading({}, (), begin))]
+                found += [(at, channel, one) for at, one in self._read(talk, channel, Reading({}, (), begin), room)]
+            if room.is_full:
+                self._counters.add("events.replays_cut")
+                _log.warning("more durable events of before than a subscriber reads at once: not all are heard")
             found.sort(key=lambda entry: entry[0])
             return [(channel, envelope) for _, channel, envelope in found]
 
@@ -156,7 +169,7 @@ class Streams:
                 return work(self._talk)
             except (HubnetError, OSError, hiredis.HiredisError) as error:
                 self._hang_up()
-                if isinstance(error, _Refused) or time.monotonic() > end:
+                if isinstance(error, (_Refused, TooMuch)) or time.monotonic() > end:
                     self._counters.add("events.refills_failed")
                     _log.warning("durable events that were missed cannot be read again: %s", error)
                     return None
@@ -187,12 +200,14 @@ class Streams:
             return False
         return True
 
-    def _read(self, talk: Talk, channel: bytes, reading: Reading) -> list[tuple[float, Envelope]]:
+    def _read(self, talk: Talk, channel: bytes, reading: Reading, room: _Room) -> list[tuple[float, Envelope]]:
         key, end = self._names.stream(channel.decode()).encode(), b"+"
         found: list[tuple[float, Envelope]] = []
-        size = 0
-        while size < _MOST_BYTES:
-            entries = talk.ask(b"XREVRANGE", key, end, b"-", b"COUNT", b"%d" % _PAGE)
+        page = 1
+        while not room.is_full:
+            entries = talk.ask(b"XREVRANGE", key, end, b"-", b"COUNT", b"%d" % page)
+            sizes = [sum(map(len, fields)) for _, fields in entries]
+            room.looked_at -= sum(sizes)
             for entry_id, fields in entries:
                 at = float(entry_id.partition(b"-")[0])
                 if reading.enough(at):
@@ -200,10 +215,11 @@ class Streams:
                 envelope = self._opened(channel, fields)
                 if envelope is not None and reading.wants(at, envelope):
                     found.append((at, envelope))
-                    size += len(envelope.data)
-            if len(entries) < _PAGE:
+                    room.kept -= len(envelope.data)
+            if len(entries) < page:
                 break
             end = b"(" + entries[-1][0]
+            page = max(1, min(_PAGE, _PAGE_BYTES // max(1, *sizes)))  # as large as the last ones were
         return found[::-1]
 
     def _opened(self, channel: bytes, fields: list[bytes]) -> Envelope | None:

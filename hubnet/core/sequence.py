@@ -32,6 +32,10 @@ class Sequence:
         """The next number of each publisher on a channel."""
         return {who: number for (who, where), number in self._next.items() if where == channel}
 
+    def begin(self, incarnation: bytes, channel: bytes, number: int) -> None:
+        """Of a publisher that was not heard yet, this event was the first to come: what is missing from it on is lost."""
+        self._next.setdefault((incarnation, channel), number)
+
     def arrive(self, incarnation: bytes, channel: bytes, first: int, count: int) -> Arrival:
         """Note an envelope; how many events before it are missing, and how many of its own came before."""
         key = (incarnation, channel)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hubnet.bus import durable, streams
+from hubnet.bus import durable, refill, streams
 from hubnet.core.gap import Gap
 from tests.waiting import eventually
 
@@ -385,3 +385,80 @@ def test_whoever_waits_for_a_stream_waits_no_longer_than_its_patience(
     eventually(lambda: heard == numbered(0, 3))
     assert plain == []
     assert other.counted("events.refills_failed") == 1
+
+
+def test_a_replay_keeps_no_more_than_its_bound_over_all_its_channels_and_says_so(
+    server: Server, wires: Wires, monkeypatch
+) -> None:
+    groups = [f"group {number}" for number in range(5)]
+    for group in groups:
+        one = wires(group)
+        for number in range(10):
+            one.keep("done", b"%d" % number + bytes(1000))
+            assert one.durable.flush(10)  # an envelope each
+    monkeypatch.setattr(streams, "_MOST_BYTES", 20_000)
+    other = wires("others")
+    heard = other.hear("done", since=60.0)
+    eventually(lambda: other.counted("events.replays_cut") == 1)
+    eventually(lambda: len(heard) > 10)
+    assert len(heard) < 30
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["since", "refill"])
+def test_an_entry_that_is_longer_than_any_of_ours_is_not_taken_in(
+    server: Server, wires: Wires, monkeypatch, late: bool
+) -> None:
+    """Whoever may write the stream may write half a gigabyte there."""
+    monkeypatch.setattr(streams, "_MOST_ANSWER", 1 << 20)
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    keep(one, 0, 3)
+    eventually(lambda: heard == numbered(0, 3))
+    away = Away(server, other, monkeypatch)
+    keep(one, 3, 6)
+    server.client().xadd(NAMES.stream(NAMES.event("render", "done")), {"e": bytes(2 << 20)})
+    away.comes_back()
+    eventually(lambda: other.counted("events.refills_failed") == 1)
+    if late:
+        heard = other.hear("done", since=60.0)
+        eventually(lambda: other.counted("events.refills_failed") == 2)
+    keep(one, 6, 9)
+    eventually(lambda: heard[-3:] == numbered(6, 9))
+
+
+def test_what_is_no_envelope_is_looked_at_within_bounds(server: Server, wires: Wires, monkeypatch) -> None:
+    monkeypatch.setattr(streams, "_MOST_LOOKED_AT", 100_000)
+    one, other = wires(), wires()
+    keep(one, 0, 3)
+    stream = NAMES.stream(NAMES.event("render", "done"))
+    for _ in range(50):
+        server.client().xadd(stream, {"e": bytes(10_000)})
+    heard = other.hear("done", since=60.0)
+    eventually(lambda: other.counted("events.replays_cut") == 1)
+    assert 10 <= other.counted("events.rejected") <= 40
+    keep(one, 3, 6)
+    eventually(lambda: heard == numbered(3, 6))
+
+
+def test_what_had_to_go_of_a_new_publisher_during_a_reading_is_counted(
+    server: Server, wires: Wires, monkeypatch
+) -> None:
+    """Its stream does not have it either: nothing was known of it, and its first events would be missing unseen."""
+    monkeypatch.setattr(refill, "_MOST_HELD", 3000)
+    known, new, other = wires(), wires(), wires()
+    heard = other.hear("done")
+    keep(known, 0, 3)
+    eventually(lambda: heard == numbered(0, 3))
+    gate = threading.Event()
+    real = other.subscriber._streams._read
+    monkeypatch.setattr(other.subscriber._streams, "_read", lambda *args: (gate.wait(20), [])[1] or real(*args)[:0])
+    away = Away(server, other, monkeypatch)
+    away.comes_back()
+    for number in range(10):
+        new.keep("done", b"%d" % number + bytes(1000))
+        assert new.durable.flush(10)
+    eventually(lambda: any(one.let_go for one in other.subscriber._refill._fillings.values()))
+    gate.set()
+    eventually(lambda: heard[-1][:1] == b"9")
+    eventually(lambda: len(heard) - 3 + other.counted("events.lost") == 10)
+    assert len(heard) < 10
