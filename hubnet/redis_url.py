@@ -15,6 +15,8 @@ _GUIDED = re.compile(
     r"(?:/(?P<service>[^/?#]*))?(?:\?(?P<options>[^#]*))?"
 )
 _GUIDE = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[^][:,\s]{1,253})(?::(\d{1,5}))?")
+_LETTERS = (f"(?:{one}|%{ord(one):x}|%{ord(one.upper()):x})" for one in "password")  # names may be percent-encoded
+_PASSWORD = re.compile(f"({''.join(_LETTERS)}=)[^&]*", re.IGNORECASE)
 _PORTS = {"sentinel": 26379, "cluster": 6379}
 
 
@@ -136,5 +138,9 @@ def without_password(url: str) -> str:
     """A URL as it may be shown, well-formed or not: a part that may be a password is left out."""
     if "@" not in url:
         url = re.sub(r"^([a-z+]*:/*[^/?#:]*):(?!\d{1,5}([/?#,]|$))[^/?#]*", r"\1:***", url, flags=re.IGNORECASE)
-    url = re.sub(r"^([a-z+]*:/*).*@", r"\1***@", url, flags=re.IGNORECASE)
-    return re.sub(r"(password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
+    return hide_passwords(re.sub(r"^([a-z+]*:/*).*@", r"\1***@", url, flags=re.IGNORECASE))
+
+
+def hide_passwords(url: str) -> str:
+    """A URL without the passwords among its options, however their names are spelled."""
+    return _PASSWORD.sub(r"\1***", url)

@@ -57,6 +57,8 @@ def test_what_names_nobody_to_ask_is_refused_with_what_is_allowed(url: str) -> N
     [
         "redis+sentinel://hub:sesame@a:1,b:2/farm", "redis+sentinel://:sesame@a,b/farm", "redis+cluster://u:sesame@a:1,b:2",
         "redis+sentinel://a:1/farm?sentinel_password=sesame", "rediss+sentinel://u:sesame@a/f?sentinel_password=sesame&x=1",
+        "redis://h/0?p%61ssword=sesame", "redis://h?db=1&%50ASS%57ord=sesame&x=1", "redis://h?ssl%5Fpassword=sesame",
+        "redis://h?x#password=sesame",
     ],
 )  # fmt: skip
 def test_no_password_of_it_is_shown(url: str) -> None:
@@ -65,3 +67,4 @@ def test_no_password_of_it_is_shown(url: str) -> None:
 
 def test_what_is_no_password_is_shown() -> None:
     assert without_password("redis+sentinel://s1:26379,s2:26379/farm") == "redis+sentinel://s1:26379,s2:26379/farm"
+    assert without_password("redis://h?d%62=1&p%61ssword=x&y=2") == "redis://h?d%62=1&p%61ssword=***&y=2"

@@ -7,6 +7,8 @@ import math
 import re
 from typing import Any
 
+from hubnet.redis_url import hide_passwords
+
 _DEPTH = 50
 
 
@@ -37,8 +39,7 @@ def shown_arguments(args: tuple[Any, ...] | list[Any], kwargs: dict[str, Any]) -
 
 def masked(url: str) -> str:
     """A URL without its password, wherever that stands."""
-    url = re.sub(r"//([^:@/]*:)?.*@", lambda found: f"//{found[1] or ''}***@", url)
-    return re.sub(r"(?i)([?&][^=&]*password=)[^&]*", r"\1***", url)
+    return hide_passwords(re.sub(r"//([^:@/]*:)?.*@", lambda found: f"//{found[1] or ''}***@", url))
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

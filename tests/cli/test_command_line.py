@@ -176,6 +176,7 @@ def test_passwords_in_urls_are_masked_wherever_they_stand() -> None:
     assert masked("redis://secret@redis") == "redis://***@redis"
     assert masked("unix:///run/redis.sock?db=1&password=secret") == "unix:///run/redis.sock?db=1&password=***"
     assert masked("rediss://h?ssl_password=secret&db=1") == "rediss://h?ssl_password=***&db=1"
+    assert masked("redis://h?p%61ssword=secret&db=1") == "redis://h?p%61ssword=***&db=1"
     sentinels = "redis+sentinel://u:{0}@s1:26379,s2/svc?sentinel_username=g&sentinel_password={0}"
     assert masked(sentinels.format("secret")) == sentinels.format("***")
     assert masked("redis://127.0.0.1:6379/0") == "redis://127.0.0.1:6379/0"

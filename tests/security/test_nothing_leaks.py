@@ -192,15 +192,16 @@ def test_a_token_where_a_file_is_named_is_refused_and_not_shown(variable):
 
 @pytest.mark.parametrize(
     "url", ["redis+sentinel://s1:26379/service?sentinel_password={}", "rediss://h?ssl_password={}", "redis://u:{}@h",
-            "redis+cluster://u:{}@h1,h2", "unix:///run/redis.sock?password={}"],
+            "redis+cluster://u:{}@h1,h2", "unix:///run/redis.sock?password={}", "redis://h?p%61ssword={}"],
 )  # fmt: skip
 def test_no_password_of_a_url_is_in_what_the_command_line_prints(url, monkeypatch):
     """Attack 35. As `hubnet config` has it, in both forms."""
     monkeypatch.setenv("HUBNET_REDIS_URL", url.format("marked-password"))
     for options in ([], ["--json"]):
+        monkeypatch.setattr(environment, "_settings", None)  # frozen by the URL before
         said = CliRunner().invoke(config, options, catch_exceptions=False)
         assert said.exit_code == 0
-        assert "HUBNET_REDIS_URL" in said.output
+        assert "***" in said.output
         assert "marked" not in said.output
 
 
