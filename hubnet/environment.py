@@ -17,6 +17,9 @@ from hubnet.errors import ConfigError
 
 MIB = 1 << 20
 _TOKEN = "hubnet1-"  # noqa: S105 - how secrets begin, as core/keys.py has it
+_A_SECRET = re.compile(  # quoted, as an address of a file, or within more: a folder may be called much like one
+    rf"[\s'\"\ufeff]*(file:[/'\"]*)?{_TOKEN}|.*{_TOKEN}[a-z2-7]{{32}}", re.IGNORECASE | re.DOTALL
+)
 LONGEST_NAME = 4096
 """Bytes of UTF-8 in a group's name, as core/identity.py has it."""
 
@@ -113,7 +116,7 @@ def _secret(value: str) -> str:
 def _path(value: str) -> str:
     if "\0" in value:
         raise ValueError("a path, which holds no NUL")
-    if value.strip().lower().startswith(_TOKEN):
+    if _A_SECRET.match(value):
         raise ValueError("the name of a file; a secret itself goes into HUBNET_SECRET")
     return value.strip()
 

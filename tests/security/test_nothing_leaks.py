@@ -181,13 +181,28 @@ def test_nothing_that_holds_arguments_for_a_moment_shows_them():
         assert "marked" not in str(one), type(one)
 
 
+AS_A_FILE = (
+    "{}", "'{}'", '"{}"', " ' {} '", "file:{}", "FILE://{}", "'file:///{}'", "HUBNET_SECRET={}", "export HUBNET_SECRET='{}'",
+    "/run/secrets/{}", "\ufeff{}", "{},{}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("written", AS_A_FILE)
 @pytest.mark.parametrize("variable", ["HUBNET_SECRET_FILE", "HUBNET_TLS_KEY", "HUBNET_REDIS_SERVER"])
-def test_a_token_where_a_file_is_named_is_refused_and_not_shown(variable):
+def test_a_token_where_a_file_is_named_is_refused_and_not_shown(variable, written):
     """Attack 35. The two settings stand side by side, and their names are alike."""
     token = new_token(os.urandom(32))
-    with pytest.raises(ConfigError, match=f"{variable}.*hidden.*HUBNET_SECRET") as refused:
-        environment.load({variable: token}, {})
-    assert token[8:-8] not in str(refused.value)
+    for spelled in (token, token.upper(), token[:-3]):
+        with pytest.raises(ConfigError, match=f"{variable}.*hidden.*HUBNET_SECRET") as refused:
+            environment.load({variable: written.replace("{}", spelled)}, {})
+        assert spelled[8:-8] not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["/run/hubnet1-farm/secret", "/etc/hubnet1-/of-this-machine", "hubnet1", "secrets/a'b"]
+)
+def test_a_file_that_is_called_much_like_a_token_is_a_file(path):
+    assert environment.load({"HUBNET_SECRET_FILE": path}, {})[0].secret_file == path
 
 
 @pytest.mark.parametrize(
