@@ -18,7 +18,7 @@ import hubnet
 from hubnet import environment, peer, runtime
 from hubnet.cli.arguments import seconds
 from hubnet.cli.roles import ask_only
-from hubnet.cli.shown import as_json
+from hubnet.cli.shown import as_json, shown
 from hubnet.cli.table import print_table
 from hubnet.core.connections import Connection, elsewhere
 from hubnet.core.keys import Keyring, new_token
@@ -73,7 +73,7 @@ def status(timeout: float, in_json: bool) -> None:
     print_table(("key id", "accepted by", "used by", "links"), rows)
     for where, one in said.items():
         if one.trouble:
-            click.echo(f"{where}: {one.trouble}", err=True)
+            click.echo(shown(f"{where}: {one.trouble}"), err=True)
 
 
 _STEP_OPTIONS = (
@@ -152,7 +152,7 @@ def _ask_everybody(timeout: float) -> dict[str, _Said]:
             told = peer.call(question, peer_id, (), {}, timeout)
             return where, _Said(told["accepted"], told["links"], "")
         except HubnetError as error:
-            return where, _Said([], {}, f"does not say: {error}")
+            return where, _Said([], {}, f"does not say: {error.args[0]}")
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         return dict(sorted(threads.map(ask, listed.items())))

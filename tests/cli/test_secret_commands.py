@@ -30,6 +30,15 @@ def kid(secret: str) -> str:
     return Keyring.of([secret], "default").first.kid.hex()
 
 
+FORGED = "\x1b[31m\n127.0.0.1:1 (w): does not say: nothing"
+LIES = f"""
+import hubnet
+@hubnet.connect("hubnet:secrets")
+def lie():
+    raise ValueError({FORGED!r})
+"""
+
+
 @pytest.fixture
 def file(net: Net) -> Path:
     made = net.folder / "secrets"
@@ -126,6 +135,20 @@ def test_drop_is_refused_while_a_peer_uses_the_secret_or_a_call_runs_under_it(ne
     assert calling.wait() == 0
     eventually(lambda: net.cli("secret", "rotate", "drop").returncode == 0)
     assert secrets_in(file) == [SECOND]
+
+
+def test_a_peers_own_words_steer_no_terminal_and_forge_no_line(net: Net, file: Path) -> None:
+    net.hub()
+    net.worker(LIES, HUBNET_GROUP=f"liars{FORGED}")
+    assert net.cli("peers", "--wait", "2").returncode == 0
+
+    done = net.cli("secret", "status")
+
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()  # at a pipe click leaves escape sequences out by itself
+    assert line.count(r"\x1b[31m\n127.0.0.1:1 (w)") == 2, line
+    assert "Traceback" not in line
 
 
 @pytest.mark.parametrize("step", ["use", "drop"])
