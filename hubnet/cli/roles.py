@@ -7,7 +7,7 @@ import os
 import sys
 
 from hubnet import environment, peer
-from hubnet.cli.shown import shown
+from hubnet.cli.shown import shown, shown_lines
 from hubnet.errors import HubnetError
 
 _log = logging.getLogger("hubnet")
@@ -72,6 +72,11 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class _Log(logging.Formatter):
+    """A message in one line, and a traceback in its own; neither steers the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = shown(record.message)
         return super().formatMessage(record)

@@ -18,7 +18,7 @@ import hubnet
 from hubnet import embedded, environment, runtime
 from hubnet.cli.ending import USAGE, say_error
 from hubnet.cli.roles import development, serve_only
-from hubnet.cli.shown import masked, shown
+from hubnet.cli.shown import masked, shown, shown_lines
 from hubnet.errors import BrokerUnavailable, ConfigError
 from hubnet.peer import process_peer
 
@@ -128,7 +128,7 @@ def _import(wish: str) -> None:
         if isinstance(error, SystemExit) and process_peer()._stopped:
             return
         if development():
-            traceback.print_exc()
+            print(shown_lines(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         say_error(f"cannot import {wish}: {_reason(error, name)}")
         raise SystemExit(USAGE) from None
     found = getattr(module, "__file__", None)

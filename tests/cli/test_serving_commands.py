@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.conftest import Net
-from tests.waiting import free_port
+from tests.waiting import eventually, free_port
 
 TASKS = "import hubnet\n@hubnet.connect('add')\ndef add(a, b): return a + b\n"
 
@@ -54,6 +54,29 @@ def test_being_stopped_as_soon_as_its_line_is_there_is_an_orderly_end(
             process.send_signal(number)
             _, said = process.communicate(timeout=20)
         assert (process.returncode, said) == (0, "")
+
+
+HEARS = """
+import hubnet
+@hubnet.subscribe("done")
+def hear(what):
+    raise ValueError("bad " + what)
+"""
+
+
+def test_a_traceback_in_the_log_keeps_its_lines_and_steers_no_terminal(net: Net) -> None:
+    net.hub()
+    worker = net.worker(HEARS)
+
+    def heard() -> bool:  # what is triggered before it has subscribed is not
+        assert net.cli("emit", "done", "\x1b[31mred\aover\nbelow").returncode == 0
+        return "\nbelow\n" in worker.err
+
+    eventually(heard)
+    assert "\x1b" not in worker.err
+    assert "\nTraceback (most recent call last):\n" in worker.err
+    assert ", in hear\n" in worker.err
+    assert "\nValueError: bad \\x1b[31mred\\x07over\nbelow\n" in worker.err
 
 
 def test_a_hub_that_may_not_be_one_says_so(net: Net) -> None:
