@@ -22,6 +22,7 @@ from hubnet.links.link import Frame, Link
 
 _LONGEST_MESSAGE = 4 << 10
 _LONGEST_TRACEBACK = 32 << 10
+_LARGEST_EXCEPTION = 1 << 30  # it travels in one piece, of which a sealed frame takes less than 2 GiB
 
 
 def run(host: Any, link: Link, connection: Connection, frame: Frame, arrived: float) -> Pieces:
@@ -58,7 +59,7 @@ def answer_to(
         else:
             result = connection.function(*args, **kwargs) if kwargs else connection.function(*args)
     except BaseException as error:
-        return protection.pack(frames.RAISED, _described(error))
+        return protection.pack(frames.RAISED, _described(error, link.most))
     kind = type(result)
     if kind in PLAIN:
         data = dumps(result, 5)
@@ -68,7 +69,7 @@ def answer_to(
         try:
             result = awaited(result)
         except BaseException as error:
-            return protection.pack(frames.RAISED, _described(error))
+            return protection.pack(frames.RAISED, _described(error, link.most))
     if type(result) is Flag:
         return protection.pack(frames.FLAG, result.name.encode())
     try:
@@ -79,7 +80,7 @@ def answer_to(
             return protection.pack(frames.RESULT, data, buffers=apart)
     except EncodeError as error:
         unsent = EncodeError(f"the result of {untagged(connection.tag)!r} cannot travel: {error}", ran=YES)
-        return protection.pack(frames.RAISED, _described(unsent))
+        return protection.pack(frames.RAISED, _described(unsent, link.most))
     return protection.small(PLAIN_RESULT, data)
 
 
@@ -109,21 +110,27 @@ def _awaited_elsewhere(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return thread.submit(run_there).result()
 
 
-def _described(error: BaseException) -> bytes:
+def _described(error: BaseException, most: int) -> bytes:
     """What the caller is told of an exception; of one that came from further away, the short text and the end of the story.
 
-    A further call that ended with the caller's own deadline is told as that: it is what the caller waits for.
+    A further call that ended with the caller's own deadline is told as that: it is what the caller waits for. An exception
+    that is larger than a result may be stays here; what it says travels.
     """
     kind = type(error)
     message = error.args[0] if isinstance(error, RemoteError) else _safely(error)
-    said = {
+    said: dict[str, Any] = {
         "type": f"{kind.__module__}.{kind.__qualname__}",
         "message": str(message)[:_LONGEST_MESSAGE],
         "traceback": "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:],
         "original": codec.travels(error),
         "late": isinstance(error, CallTimeout) and here.call.deadline is not None and monotonic() >= here.call.deadline,
     }
-    return codec.encode(said)[0]
+    data = codec.encode(said)[0]
+    if len(data) <= min(most, _LARGEST_EXCEPTION):
+        return data
+    bound = f"HUBNET_CALL_LIMIT={most}" if most <= _LARGEST_EXCEPTION else f"the {_LARGEST_EXCEPTION} that may travel"
+    note = f"(the exception itself is not here: it has {len(data)} bytes, more than {bound})"
+    return codec.encode({**said, "message": f"{said['message']} {note}", "original": None})[0]
 
 
 def _safely(error: BaseException) -> str:

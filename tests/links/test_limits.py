@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
+from typing import ClassVar
+from weakref import WeakSet
 
 import pytest
 
 from hubnet.core import frames
 from hubnet.errors import EncodeError, PeerBusy, PeerLost, PeerUnreachable, RemoteError
+from hubnet.links import running
 from hubnet.links.limits import Limits
 from tests.waiting import eventually
 
@@ -100,6 +104,67 @@ def test_arguments_and_results_over_the_limit_are_refused_before_they_are_sent(e
     with pytest.raises(RemoteError, match="HUBNET_CALL_LIMIT=2097151"):
         one.call(other, "zeros", 2 * MIB)
     assert one.call(other, "echo", bytes(MIB)) == bytes(MIB)
+
+
+class Heavy(Exception):
+    """One that holds more than its text; what is alive of it is counted."""
+
+    alive: ClassVar[WeakSet[Heavy]] = WeakSet()
+
+    def __init__(self, text: str, load: bytes) -> None:
+        super().__init__(text, load)
+        self.text = text
+        self.alive.add(self)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def heavy(size: int) -> None:
+    """Fails with so many bytes."""
+    raise Heavy("the load", bytes(size))
+
+
+def test_an_exception_over_the_limit_of_results_is_told_and_stays_where_it_was_raised(ends: Ends) -> None:
+    limit = 2 * MIB
+    one, other = (ends(limits=Limits(call=limit)).serve(echo, heavy) for _ in range(2))
+    for size in (limit, 8 * MIB):
+        with pytest.raises(RemoteError, match=f"raised .*Heavy: the load .*HUBNET_CALL_LIMIT={limit}") as caught:
+            one.call(other, "heavy", size)
+        assert caught.value.type_name == f"{__name__}.Heavy"
+        assert "in heavy\n" in caught.value.traceback_text
+        assert caught.value.__cause__ is None
+        del caught
+    with pytest.raises(RemoteError) as caught:
+        one.call(other, "heavy", MIB)
+    assert caught.value.args[0].endswith("Heavy: the load")
+    assert isinstance(caught.value.__cause__, Heavy)
+    assert caught.value.__cause__.args == ("the load", bytes(MIB))
+    del caught
+    assert one.call(other, "echo", 1) == 1
+    eventually(lambda: not Heavy.alive)
+
+
+def test_the_memory_of_an_exception_that_stays_is_free_again(ends: Ends) -> None:
+    one, other = ends().serve(echo), ends(limits=Limits(call=MIB)).serve(echo, heavy)
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            with pytest.raises(RemoteError, match=r"Heavy: the load .*HUBNET_CALL_LIMIT"):
+                one.call(other, "heavy", 16 * MIB)
+            assert one.call(other, "echo", 1) == 1
+            eventually(lambda: tracemalloc.get_traced_memory()[0] < MIB)
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_exception_that_no_frame_takes_is_told_all_the_same(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is far below a frame's, which would need gigabytes here."""
+    assert running._LARGEST_EXCEPTION + MIB < frames._MOST_SEALED
+    monkeypatch.setattr(running, "_LARGEST_EXCEPTION", MIB)
+    one, other = ends().serve(), ends().serve(heavy)
+    with pytest.raises(RemoteError, match=r"Heavy: the load .* bytes, more than the 1048576 that may travel"):
+        one.call(other, "heavy", MIB)
 
 
 def test_what_another_peer_announces_over_our_limit_is_refused_before_memory_is_taken(ends: Ends) -> None:
