@@ -51,7 +51,7 @@ def listen(event: str, groups: tuple[str, ...], count: int | None, timeout: floa
     _wait_until_live(event, groups)
     number = 0
     for number, one in enumerate(_until(heard, end), 1):
-        click.echo(_line(event, one, in_json=in_json))
+        _tell(event, one, in_json=in_json)
         if number == count:
             return
     if count is not None:
@@ -76,6 +76,16 @@ def _until(heard: SimpleQueue[_Heard], end: float | None) -> Iterator[_Heard]:
             yield heard.get(timeout=left) if left is None or left > 0 else heard.get_nowait()
         except Empty:
             return
+
+
+def _tell(event: str, heard: _Heard, *, in_json: bool) -> None:
+    """One event, or that it cannot be shown: the next ones can."""
+    try:
+        line = _line(event, heard, in_json=in_json)
+    except HubnetError as error:
+        say_error(f"an event {event!r} cannot be shown: {error}")
+    else:
+        click.echo(line)
 
 
 def _line(event: str, heard: _Heard, *, in_json: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,9 +13,23 @@ from pathlib import Path
 import pytest
 
 from hubnet.cli import _COMMANDS, commands
-from hubnet.cli.shown import as_json, masked, shown
+from hubnet.cli.shown import as_json, masked, shown, shown_arguments, shown_value
+from hubnet.errors import HubnetError
 from tests.conftest import Net
 from tests.waiting import eventually
+
+LARGE = """
+import hubnet
+@hubnet.connect("doubled")
+def doubled():
+    within = []
+    for _ in range(23):
+        within = [within, within]
+    return within
+@hubnet.connect("digits")
+def digits():
+    return 10 ** 5000
+"""
 
 
 def test_the_help_names_every_command_and_the_exit_codes(net: Net) -> None:
@@ -184,9 +199,104 @@ def test_passwords_in_urls_are_masked_wherever_they_stand() -> None:
 
 def test_any_value_becomes_strict_json() -> None:
     assert as_json({b"id": (1, float("nan"), {1, 2}), 3: None}) == '{"id": [1, "nan", "{1, 2}"], "3": null}'
-    endless: list[object] = []
-    endless.append(endless)
-    assert as_json(endless)
+
+
+def doubled(times: int) -> object:
+    """Lists that share: a few here, 2 ** times written out."""
+    within: object = None
+    for number in range(times):
+        within = [within, within] if number % 2 else {"a": within, "b": (within,)}
+    return within
+
+
+def nested(times: int, within: object) -> object:
+    """A value in a list in a list …."""
+    for _ in range(times):
+        within = [within]
+    return within
+
+
+def crowded(size: int) -> list[object]:
+    """Lists of which each holds all."""
+    all_of_them: list[object] = [[] for _ in range(size)]
+    for one in all_of_them:
+        one.extend(all_of_them)  # type: ignore[attr-defined]
+    return all_of_them
+
+
+def holding_itself() -> tuple[list[object], dict[str, object]]:
+    """A list and a dict that are parts of themselves, and twice."""
+    endless: list[object] = [1]
+    named: dict[str, object] = {"self": endless}
+    endless += [endless, named, endless]
+    named["me"] = named
+    return endless, named
+
+
+def test_what_is_a_part_of_itself_is_written_once() -> None:
+    endless, named = holding_itself()
+    assert json.loads(as_json(endless)) == [1, "[...]", {"self": "[...]", "me": "{...}"}, "[...]"]
+    assert json.loads(as_json(named)) == {"self": [1, "[...]", "{...}", "[...]"], "me": "{...}"}
+    assert shown_value(endless) == "[1, [...], {'self': [...], 'me': {...}}, [...]]"
+    again = [endless, endless]
+    assert as_json(again) == f"[{as_json(endless)}, {as_json(endless)}]"
+    assert json.loads(as_json(doubled(12)))
+
+
+def sets_that_share() -> object:
+    """The same as a key: a frozenset remembers its hash."""
+    within: object = frozenset()
+    for _ in range(18):
+        within = frozenset([(within, 1), (within, 2)])
+    return within
+
+
+HUGE = {
+    "lists that share": lambda: doubled(18), "deep ones": lambda: nested(60, doubled(18)),
+    "beside a set": lambda: [{1}, doubled(18)], "sets in a key": lambda: {sets_that_share(): 1},
+    "lists of each other": lambda: crowded(8), "one text": lambda: ["x" * 1_000_000] * 300,
+    "bytes": lambda: {1: [b"x" * 1_000_000] * 300},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_what_would_fill_the_disk_written_out_is_refused_in_one_line(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubnet.cli.shown._MOST_ITEMS", 1 << 16)
+    value = HUGE[kind]()
+    for write in (
+        as_json,
+        shown_value,
+        lambda one: shown_arguments((one,), {}),
+        lambda one: shown_arguments((), {"a": one}),
+    ):
+        with pytest.raises(HubnetError, match=r"more than 65536 items or 268435456 characters.*from Python") as caught:
+            write(value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [10**5000, [-(10**5000)], {"a": {10**5000: 1}}, {10**5000}], ids=["itself", "listed", "a key", "in a set"]
+)
+def test_an_integer_that_python_does_not_write_is_refused_with_what_to_do(value: object) -> None:
+    for write in (as_json, shown_value):
+        with pytest.raises(HubnetError, match=r"integer of 16610 bits.*PYTHONINTMAXSTRDIGITS=0"):
+            write(value)
+    assert as_json(10**4000) == "1" + "0" * 4000
+
+
+def test_a_large_result_is_one_line_on_standard_error_and_an_integer_can_be_had(net: Net) -> None:
+    net.hub()
+    net.worker(LARGE, HUBNET_GROUP="large")
+    assert net.cli("peers", "--wait", "1", "large").returncode == 0
+    for form in ([], ["--json"]):
+        for name in ("doubled", "digits"):
+            done = net.cli("call", "large", name, *form)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+            assert {"doubled": "more than 4000000 items", "digits": "INTMAXSTRDIGITS"}[name] in done.stderr
+        done = net.cli("call", "large", "digits", *form, PYTHONINTMAXSTRDIGITS="0")
+        assert (done.returncode, done.stdout) == (0, "1" + "0" * 5000 + "\n"), done.stderr
 
 
 def _threads(pid: int) -> int:

@@ -49,6 +49,24 @@ def test_only_the_groups_that_were_named_are_heard(net: Net) -> None:
     assert "('render')" in listening.out
 
 
+def test_an_event_too_large_to_be_shown_is_told_and_the_next_ones_are_heard(net: Net) -> None:
+    net.hub()
+    code = (
+        "import hubnet\n@hubnet.event('done')\ndef done(within):\n    return (within,), {}\n"
+        "within = []\nfor _ in range(23):\n    within = [within, within]\n"
+        "done(within), done(12)\nassert hubnet.Peer().ready().publisher.flush(10)"
+    )
+    for form in ([], ["--json"]):
+        listening = _listen(net, "done", "--count", "2", *form)
+
+        assert net.run("python", "-c", code).wait() == 0
+
+        assert listening.wait() == 0
+        assert listening.out.count("\n") == 1
+        assert "12" in listening.out
+        assert "an event 'done' cannot be shown: written out this is more than" in listening.err
+
+
 def test_values_that_json_has_no_word_for_come_by_their_repr(net: Net) -> None:
     net.hub()
     listening = _listen(net, "done", "--count", "1", "--json")
