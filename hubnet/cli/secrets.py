@@ -177,6 +177,8 @@ def _kids(secrets: list[str]) -> list[str]:
 
 
 def _file(path: str | None) -> tuple[Path, list[str]]:
+    if path:
+        path = environment.made("hubnet secret rotate", secret_file=path).secret_file  # no secret itself, by mistake
     path = path or environment.so_far("secret_file")
     if not path:
         raise ConfigError("HUBNET_SECRET_FILE: not set, and no --file given: which file is to be changed?")

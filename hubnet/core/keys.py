@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from base64 import b32decode, b32encode
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -65,6 +66,8 @@ def seed_of(secret: str, namespace: str) -> bytes:
     secret = secret.strip("\ufeff \t\r\n")
     if secret.lower().startswith(TOKEN_PREFIX):
         return _token_seed(secret.lower())
+    if re.search(TOKEN_PREFIX + "[a-z2-7]{32}", secret.lower()):
+        raise ConfigError("HUBNET_SECRET: a token and something beside it, such as quotes: a token stands alone")
     import unicodedata  # costs a megabyte: only passphrases need it
 
     text = unicodedata.normalize("NFKC", secret)

@@ -173,3 +173,11 @@ def test_a_file_that_others_can_read_is_refused(net: Net, file: Path) -> None:
 
     assert done.returncode == 2
     assert "chmod 600" in done.stderr
+
+
+def test_a_secret_in_the_place_of_its_file_is_not_shown(net: Net) -> None:
+    done = net.cli("secret", "rotate", "add", "--file", FIRST)
+
+    assert done.returncode == 2
+    assert "the name of a file" in done.stderr
+    assert FIRST[8:] not in done.stdout + done.stderr

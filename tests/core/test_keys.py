@@ -24,6 +24,14 @@ def test_a_token_spells_its_32_bytes(random32):
     assert seed_of(token, "default") == seed_of(token, "other") == random32
 
 
+@pytest.mark.parametrize("around", ["'{}'", '"{}"', "HUBNET_SECRET={}", "my {0}"])
+def test_a_token_with_something_beside_it_is_no_passphrase(around):
+    """It would make another secret than the token alone, on the one machine where the quotes stayed."""
+    with pytest.raises(ConfigError, match="stands alone") as caught:
+        seed_of(around.format(TOKEN), "default")
+    assert TOKEN[8:] not in str(caught.value)
+
+
 @given(st.integers(0, 57), st.characters(min_codepoint=33, max_codepoint=126))
 def test_a_mistyped_token_is_refused_without_repeating_it(at, character):
     body = TOKEN[len("hubnet1-") :]
