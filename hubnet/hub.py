@@ -166,7 +166,7 @@ class Hub:
         if looked and member is not None:
             record.update(reachable=member.record["reachable"], reason=member.record["reason"])
         else:
-            self._count_dial_back(peer_id, self._dial_backs)
+            self._count_dial_back(peer_id, self._dial_backs, "HUBNET_DIAL_BACK_LIMIT of this hub")
             seen, reason = self._watch.look(record)
             record.update(reachable=seen is Seen.ALIVE, reason="" if seen is Seen.ALIVE else reason)
         record["home"] = self._own_id.decode()
@@ -181,7 +181,7 @@ class Hub:
         self._tell("changed" if known else "joined", peer_id)
         return {"lease": self._lease, "reachable": record["reachable"], "reason": record["reason"]}
 
-    def _count_dial_back(self, whose: bytes, most: int) -> None:
+    def _count_dial_back(self, whose: bytes, most: int, why: str) -> None:
         """Whoever registers, or asks for a look, has us dial an address of its choice: often enough, and no more."""
         now = time.monotonic()
         with self._watch.lock:
@@ -189,7 +189,7 @@ class Hub:
                 del self._dialled_back[other]
             moments = self._dialled_back.setdefault(whose, deque(maxlen=most))
             if len(moments) == most and now - moments[0] < _MINUTE:
-                raise PeerBusy(f"{most} times within a minute: HUBNET_DIAL_BACK_LIMIT of this hub")
+                raise PeerBusy(f"{most} times within a minute: {why}")
             moments.append(now)
 
     def renew(self, peer_id: bytes, incarnation: str) -> bool:
@@ -248,8 +248,8 @@ class Hub:
         if not known or not known["hub"]:
             raise NotAllowed("hubs alone have hubs look after others")
         peer_id = _id_of(record)
-        self._count_dial_back(b"asked by " + asker, _MOST_LOOKS)
-        self._count_dial_back(b"looked at " + peer_id, self._dial_backs)
+        self._count_dial_back(b"asked by " + asker, _MOST_LOOKS, "no hub asks another one for more looks")
+        self._count_dial_back(b"looked at " + peer_id, self._dial_backs, "HUBNET_DIAL_BACK_LIMIT of this hub")
         return self._watch.look(record)[0].name
 
     @staticmethod

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from hubnet.colleagues import Colleagues
 from hubnet.core import membership
@@ -24,6 +25,8 @@ from hubnet.links.link import Link
 from hubnet.registry import Registry, Snapshot
 
 DIAL_BACK = 2.0
+_MOST_AT_ONCE = 256
+"""Silent peers that are looked at by the same time, and stray leases that go in one sweep: the others' turn comes at the next."""
 _SEEN = {
     dial.REFUSED: Seen.REFUSED, dial.ANOTHER: Seen.ANOTHER, dial.ITSELF: Seen.ANOTHER, dial.SILENT: Seen.SILENT,
     dial.BROKEN_OFF: Seen.BROKEN_OFF,
@@ -209,7 +212,7 @@ class Watch:
         """Look at each peer whose lease has ended before anything is said of it."""
         silent = {peer_id: since for peer_id, since in snapshot.silent_for.items() if peer_id in snapshot.records}
         self._suspects &= set(silent)
-        for peer_id in set(snapshot.silent_for) - set(silent):  # its record was forgotten before its lease
+        for peer_id in islice(set(snapshot.silent_for) - set(silent), _MOST_AT_ONCE):  # its record was forgotten first
             self._registry.withdraw(peer_id, "", only_if_expired=True)
         doubtful = membership.too_many_silent(silent.values(), len(snapshot.records), self._lease)
         if doubtful and not self._doubts:
@@ -220,10 +223,18 @@ class Watch:
         for peer_id, silent_for in silent.items():
             if doubtful and membership.is_fresh(silent_for, self._lease):
                 continue
-            record = snapshot.records[peer_id]
+            if len(self._looking) >= _MOST_AT_ONCE:
+                break
             if peer_id != self._own_id and peer_id not in self._looking:
-                self._looking.add(peer_id)
-                self.begin(self._look_at_silent(peer_id, record, silent_for))
+                self._look_at(peer_id, snapshot.records[peer_id], silent_for)
+
+    def _look_at(self, peer_id: bytes, record: Record, silent_for: float) -> None:
+        self._looking.add(peer_id)
+        try:
+            self.begin(self._look_at_silent(peer_id, record, silent_for))
+        except RuntimeError as error:  # no more threads are to be had
+            self._looking.discard(peer_id)
+            _log.warning("could not look after a silent peer: %s", error)
 
     def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> Iterator[float]:
         yield 0.0

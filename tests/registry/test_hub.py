@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from hubnet.core.identity import generate_id
 from hubnet.core.membership import Seen
+from hubnet.registry import Snapshot
 from hubnet.testing import LocalNet
+from hubnet.watch import Watch
 from tests.waiting import eventually
 
 LEASE = 600.0  # nobody renews by itself while the test lasts
@@ -45,3 +49,47 @@ def test_a_hub_that_may_open_no_more_files_buries_nobody_whom_it_cannot_dial(mon
         seen, why = watch.look(record)
         assert seen is Seen.SILENT
         assert "no more files may be open here" in why
+
+
+@pytest.fixture
+def crowd() -> Iterator[tuple[Watch, Snapshot]]:
+    """A hub's eye, and a register with a thousand silent peers and as many leases of nobody."""
+    with LocalNet(lease=LEASE) as net:
+        watch = net.hubs[0]._peer._parts.hub._watch
+        shown = watch._registry.snapshot()
+        record = next(iter(shown.records.values()))
+        ids = [generate_id(1 + number, "127.0.0.1") for number in range(2000)]
+        records = {peer_id: {**record, "id": peer_id.decode()} for peer_id in ids[:1000]}
+        yield watch, shown._replace(records=records, silent_for=dict.fromkeys(ids, 1e6))
+
+
+def test_a_sweep_looks_at_no_more_than_its_share_at_once(
+    crowd: tuple[Watch, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, snapshot = crowd
+    begun: list[Iterator[float]] = []
+    withdrawn: list[bytes] = []
+    monkeypatch.setattr(watch, "begin", begun.append)
+    monkeypatch.setattr(watch._registry, "withdraw", lambda peer_id, *_, **__: withdrawn.append(peer_id))
+    watch.sweep(snapshot)
+    assert (len(begun), len(withdrawn)) == (256, 256)
+    watch._looking.clear()  # these have been looked at
+    watch.sweep(snapshot)
+    assert len(begun) == 512
+
+
+def test_who_could_not_be_looked_at_for_want_of_a_thread_is_looked_at_later(
+    crowd: tuple[Watch, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, snapshot = crowd
+    begun: list[Iterator[float]] = []
+
+    def begin(steps: Iterator[float]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(watch._registry, "withdraw", lambda *_, **__: None)
+    monkeypatch.setattr(watch, "begin", begin)
+    watch.sweep(snapshot)
+    monkeypatch.setattr(watch, "begin", begun.append)
+    watch.sweep(snapshot)
+    assert len(begun) == 256
