@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
@@ -21,6 +22,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 _TAKEN = ("peer", "timeout", "time_out")
 _HERE = object()
 _MOST_RUNS = 1_000_000
+_ASYNC = 0x80  # inspect.CO_COROUTINE, without the 10 ms that inspect takes
 
 
 class Connected(Protocol[Parameters, Result_co]):
@@ -58,7 +60,9 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
             has the secret may call itself by any group. What this peer calls itself is served.
 
     Returns:
-        The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there.
+        The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there. An ``async def``
+        function is one as before, for ``asyncio.iscoroutinefunction`` and from Python 3.12 on for ``inspect`` as well: a
+        call here returns a coroutine. A call with ``peer=`` is the same for all: it waits, and returns the result itself.
 
     Raises:
         TypeError, ConfigError: not a plain function, a parameter name that hubnet takes for itself, or a bad option.
@@ -104,7 +108,29 @@ def callable_connection(
         return peers.Peer().answered_here(connection, result) if type(result) is Flag else result
 
     call.connection = connection  # type: ignore[attr-defined]
+    if _is_async(function):
+        _mark_async(call)
     return cast("Connected[Parameters, Result_co]", call)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    if type(function) is types.FunctionType:
+        return bool(function.__code__.co_flags & _ASYNC)
+    import inspect  # 10 ms: only who connects a partial or the like needs it
+
+    return inspect.iscoroutinefunction(function)
+
+
+def _mark_async(call: Any) -> None:
+    """Tell frameworks that ask that a call here returns a coroutine; before Python 3.12 there is asyncio's mark alone."""
+    if sys.version_info >= (3, 12):
+        import inspect
+
+        inspect.markcoroutinefunction(call)
+    else:
+        from asyncio import coroutines
+
+        call._is_coroutine = coroutines._is_coroutine  # type: ignore[attr-defined]
 
 
 async def _answered_later(connection: Connection, coroutine: types.CoroutineType[Any, Any, Any]) -> Any:

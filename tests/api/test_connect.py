@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -421,6 +422,22 @@ def test_an_async_function_is_a_coroutine_function_here_and_an_answer_from_there
     caller.run("async def together(): return await asyncio.gather(*map(later, range(50)))")
     assert caller.ask("asyncio.run(together())") == [(here, n) for n in range(50)]
     assert caller.ask("later.__doc__, str(inspect.signature(later))") == ("Answer a little later.", "(value)")
+
+
+def test_a_framework_that_asks_is_told_which_functions_are_async(caller: Actor) -> None:
+    caller.run(
+        """
+        started = hubnet.connect("started")(functools.partial(later.__wrapped__, 1))
+        again = hubnet.connect("again")(functools.wraps(later)(lambda value: later(value)))
+        told = [later, started, again, put, given, count, hubnet.info]
+        """
+    )
+    expected = [True] * 3 + [False] * 4
+    assert caller.ask("[asyncio.iscoroutinefunction(one) for one in told]") == expected
+    if sys.version_info >= (3, 12):  # before, inspect knows no mark
+        assert caller.ask("[inspect.iscoroutinefunction(one) for one in told]") == expected
+    assert caller.ask("[asyncio.run(one)[1] for one in (later(1), started(), again(2))]") == [1, 1, 2]
+    assert caller.ask("later(3, peer=w)[1]") == 3
 
 
 def test_many_async_calls_run_at_once_on_one_peer(crowd: list[Actor], worker: Actor) -> None:
