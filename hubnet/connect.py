@@ -60,7 +60,8 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
             has the secret may call itself by any group. What this peer calls itself is served.
 
     Returns:
-        The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there. An ``async def``
+        The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there. A call here may
+        have a ``timeout=`` as well, which must be one, and bounds nothing: the function is simply run. An ``async def``
         function is one as before, for ``asyncio.iscoroutinefunction`` and from Python 3.12 on for ``inspect`` as well: a
         call here returns a coroutine. A call with ``peer=`` is the same for all: it waits, and returns the result itself.
 
@@ -98,9 +99,9 @@ def callable_connection(
 
     @functools.wraps(function)
     def call(*args: Any, peer: Any = _HERE, timeout: Any = None, time_out: Any = None, **kwargs: Any) -> Any:
+        if timeout is not None or time_out is not None:
+            timeout = seconds(timeout) if time_out is None else one_timeout(timeout, time_out)
         if peer is not _HERE:
-            if timeout is not None or time_out is not None:
-                timeout = seconds(timeout) if time_out is None else one_timeout(timeout, time_out)
             return peers.call(connection, peer, args, kwargs, timeout)
         result: Any = function(*args, **kwargs)
         if type(result) is types.CoroutineType:

@@ -75,14 +75,13 @@ def stats(*args: Any, **kwargs: Any) -> dict[str, Any]:
 
 def null_response(connection: str, foreign_peer_id: dict[str, Any]) -> str:
     """The handler of the flag NULL: returns "NULL"."""
+    _check_told(connection, foreign_peer_id)
     return NULL
 
 
 def invalid_connection(connection: str, foreign_peer_id: dict[str, Any]) -> Any:
     """The handler of the flag INVALID_CONNECTION: raises, naming the peer, the tag, and those that it has."""
-    connection = text(connection, "connection is a tag, a str")
-    if not isinstance(foreign_peer_id, dict):
-        raise TypeError(f"foreign_peer_id is the friendly id of a peer (dict), not {came(foreign_peer_id)}")
+    connection = _check_told(connection, foreign_peer_id)
     tags = foreign_peer_id.get("connections", ())
     if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
         raise TypeError(f"foreign_peer_id: its connections are a list of tags (str), not {came(tags)}")
@@ -93,6 +92,13 @@ def invalid_connection(connection: str, foreign_peer_id: dict[str, Any]) -> Any:
         connection=connection,
         peer=where,
     )
+
+
+def _check_told(connection: Any, foreign_peer_id: Any) -> str:
+    """What the handler of a flag is told: a tag, which comes back as a plain str, and a friendly id."""
+    if not isinstance(foreign_peer_id, dict):
+        raise TypeError(f"foreign_peer_id is the friendly id of a peer (dict), not {came(foreign_peer_id)}")
+    return text(connection, "connection is a tag, a str")
 
 
 def furnish(tables: Tables) -> None:

@@ -82,6 +82,10 @@ def nested(depth: int) -> list[Any]:
     return functools.reduce(lambda inner, _: [inner], range(depth), [])
 
 
+async def _later(*args: Any, **kwargs: Any) -> None:
+    pytest.fail("it ran")
+
+
 ID = generate_id(3010, "10.0.0.1", "render")
 RECORD = {"host": "10.0.0.1", "port": 3010, "group": "render", "connections": ["app.render"]}
 LONG = "x" * 10_000
@@ -107,6 +111,8 @@ def off_the_net(monkeypatch: pytest.MonkeyPatch) -> None:
     NAMES["peer"] = gone
     NAMES["f"] = hubnet.connect("known")(lambda *args, **kwargs: args)
     NAMES["tell"] = hubnet.event("told")(lambda pair: pair)
+    NAMES["unrun"] = hubnet.connect("unrun")(lambda *args, **kwargs: pytest.fail("it ran"))
+    NAMES["unrun_later"] = hubnet.connect("unrun later")(_later)
 
 
 A_PEER = "a peer id (bytes or str), (host, port), a record out of hubnet.peers(), or a hubnet.RemotePeer"
@@ -185,7 +191,15 @@ CALL = [
 ]
 TIMEOUT = [
     (call.format(f"{spelling}={code}"), kind, spelling, allowed, came)
-    for call in ("f(1, peer=ID, {})", "f(1, peer=('10.0.0.1', 1), {})", "worker.call('t', {})", "worker.render({})")
+    for call in (
+        "f(1, peer=ID, {})",
+        "f(1, peer=('10.0.0.1', 1), {})",
+        "worker.call('t', {})",
+        "worker.render({})",
+        "unrun(1, {})",
+        "unrun_later(1, {})",
+        "hubnet.pass_through(1, {})",
+    )
     for spelling in ("timeout", "time_out")
     for code, kind, allowed, came in [
         ("'5'", TypeError, SECONDS, "str: '5'"),
@@ -203,6 +217,8 @@ TIMEOUT = [
 ] + [
     ("f(peer=ID, timeout=1, time_out=2)", TypeError, "timeout given twice", "timeout=int: 1", "time_out=int: 2"),
     ("worker.call('t', timeout=1, time_out=2)", TypeError, "timeout given twice", "timeout=int: 1", "time_out=int: 2"),
+    ("unrun(timeout=1, time_out=2)", TypeError, "timeout given twice", "timeout=int: 1", "time_out=int: 2"),
+    ("unrun_later(timeout=1, time_out=2)", TypeError, "timeout given twice", "timeout=int: 1", "time_out=int: 2"),
 ]
 EVENTS = [
     (f"{decorator}({code})", *rest)
@@ -301,8 +317,17 @@ FLAGS = [
     ("hubnet.flag(LONG)", ConfigError, "a flag's name", UTF8, "10000: str: 'xxx"),
     ("hubnet.flag('x')(5)", TypeError, "flag('x')", "takes a function", "int: 5"),
     ("hubnet.flag('x')(Broken())", TypeError, "flag('x')", "takes a function", "Broken"),
-    ("hubnet.invalid_connection(5, {})", TypeError, "connection", "is a tag, a str", "int: 5"),
-    ("hubnet.invalid_connection('t', None)", TypeError, "foreign_peer_id", "(dict)", "NoneType: None"),
+    *[
+        (f"hubnet.{handler}({arguments})", TypeError, *texts)
+        for handler in ("invalid_connection", "null_response")
+        for arguments, *texts in [
+            ("5, {}", "connection", "is a tag, a str", "int: 5"),
+            ("None, {}", "connection", "is a tag, a str", "NoneType: None"),
+            ("'t', None", "foreign_peer_id", "(dict)", "NoneType: None"),
+            ("'t', ID", "foreign_peer_id", "(dict)", "bytes: b'MTA"),
+            ("'t', Broken()", "foreign_peer_id", "(dict)", "Broken"),
+        ]
+    ],
     ("hubnet.invalid_connection('t', {'connections': 5})", TypeError, "foreign_peer_id", "tags (str)", "int: 5"),
     ("hubnet.invalid_connection('t', {'connections': [5]})", TypeError, "foreign_peer_id", "tags (str)", "list: [5]"),
 ]
@@ -564,6 +589,7 @@ def _applied(decorator: Callable[..., Any]) -> Callable[..., Any]:
 FUNCTIONS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "connect": (_decorated(hubnet.connect), ["tag", "idempotent", "limit", "allow"]),
     "connect()": (_applied(hubnet.connect), ["it"]),
+    "a connection, here": (hubnet.pass_through, ["a", "timeout", "time_out"]),
     "a connection": (lambda **given: NAMES["f"](**{"peer": ID, **given}), ["peer", "timeout", "time_out"]),
     **{
         name: (functools.partial(getattr(hubnet, name), peer=ID), ["peer", "timeout", "time_out"])
@@ -658,6 +684,9 @@ SINGLE: dict[str, tuple[Callable[[Any], Any], str, tuple[type, ...]]] = {
     "peer": (lambda it: NAMES["f"](peer=it), "peer=", (str, bytes, tuple, dict, Holder)),
     "timeout": (lambda it: NAMES["f"](peer=ID, timeout=it), "timeout", (int, float, type(None))),
     "time_out": (lambda it: NAMES["f"](peer=ID, time_out=it), "time_out", (int, float, type(None))),
+    "timeout, here": (lambda it: NAMES["f"](timeout=it), "timeout", (int, float, type(None))),
+    "null_response, connection": (lambda it: hubnet.null_response(it, {}), "connection", (str,)),
+    "null_response, foreign_peer_id": (lambda it: hubnet.null_response("t", it), "foreign_peer_id", (dict,)),
     "event": (hubnet.event, "an event's name", (str,)),
     "event()": (hubnet.event("e"), "event('e')", (type, type(len))),
     "a trigger": (_told, "event 'told'", (tuple,)),
