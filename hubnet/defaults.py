@@ -10,7 +10,7 @@ from hubnet.connect import Connected, callable_connection
 from hubnet.core.connections import Connection, path_tag, untagged
 from hubnet.core.flags import INVALID_CONNECTION, NULL, NULL_RESPONSE
 from hubnet.core.identity import came, text
-from hubnet.errors import InvalidConnection
+from hubnet.errors import YES, InvalidConnection
 from hubnet.tables import Tables
 
 Parameters = ParamSpec("Parameters")
@@ -80,18 +80,21 @@ def null_response(connection: str, foreign_peer_id: dict[str, Any]) -> str:
 
 
 def invalid_connection(connection: str, foreign_peer_id: dict[str, Any]) -> Any:
-    """The handler of the flag INVALID_CONNECTION: raises, naming the peer, the tag, and those that it has."""
+    """The handler of the flag INVALID_CONNECTION: raises, naming the peer, the tag, and those that it has.
+
+    The peer itself tells those that it has, in ``foreign_peer_id``; a function that ran and returned this flag tells none.
+    """
     connection = _check_told(connection, foreign_peer_id)
-    tags = foreign_peer_id.get("connections", ())
-    if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
+    tags = foreign_peer_id.get("connections")
+    if tags is not None and not (isinstance(tags, (list, tuple)) and all(isinstance(tag, str) for tag in tags)):
         raise TypeError(f"foreign_peer_id: its connections are a list of tags (str), not {came(tags)}")
-    has = ", ".join(untagged(tag) for tag in tags) or "none"
     where = f"{foreign_peer_id.get('host')}:{foreign_peer_id.get('port')}"
-    raise InvalidConnection(
-        f"Peer does not have the connection you are requesting: {untagged(connection)!r} at {where}; it has: {has}",
-        connection=connection,
-        peer=where,
-    )
+    who, missing = f"{untagged(connection)!r} at {where}", "Peer does not have the connection you are requesting"
+    if tags is None:
+        said = f"{who} ran and answered with flag {INVALID_CONNECTION!r}: {missing}"
+        raise InvalidConnection(said, connection=connection, peer=where, ran=YES)
+    has = ", ".join(map(untagged, tags)) or "none"
+    raise InvalidConnection(f"{missing}: {who}; it has: {has}", connection=connection, peer=where)
 
 
 def _check_told(connection: Any, foreign_peer_id: Any) -> str:

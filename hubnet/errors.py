@@ -85,7 +85,7 @@ class CallError(HubnetError):
 
 
 class InvalidConnection(CallError):
-    """The peer has no such connection; the text lists those it has."""
+    """The peer has no such connection; the text lists those it has. Or its function ran and answered so itself."""
 
 
 class NotAllowed(CallError):

@@ -317,6 +317,22 @@ def test_a_handler_of_ones_own_for_a_missing_connection_decides_what_the_call_re
     assert (caught.value.kind, caught.value.ran) == ("InvalidConnection", "NO")
 
 
+@pytest.mark.parametrize("target", ["peer=one", "peer=one, timeout=20", "peer=hubnet.Peer().id", ""])
+def test_a_function_that_answers_by_hand_that_it_is_missing_ran_and_the_error_says_so(
+    peers: dict[str, Actor], caller: Actor, target: str
+) -> None:
+    host, port = peers["one" if "one" in target else "caller"].ask("(hubnet.Peer().host, hubnet.Peer().port)")
+    with pytest.raises(Raised, match="Peer does not have the connection you are requesting") as caught:
+        caller.ask(f"answer('INVALID_CONNECTION', {target})")
+    assert (caught.value.kind, caught.value.ran) == ("InvalidConnection", "YES")
+    assert f"actor.answer' at {host}:{port} ran and answered with flag 'INVALID_CONNECTION'" in caught.value.text
+    assert "it has" not in caught.value.text
+    caller.run("handler('INVALID_CONNECTION')")
+    assert caller.ask(f"answer('INVALID_CONNECTION', {target})") == ("handled here", "INVALID_CONNECTION")
+    assert "connections" not in handled(caller)[0][2]
+    caller.run("hubnet.flag('INVALID_CONNECTION')(hubnet.invalid_connection)")
+
+
 def test_a_missing_connection_names_the_path_of_a_function_without_a_tag_and_what_there_is(
     peers: dict[str, Actor], caller: Actor
 ) -> None:
