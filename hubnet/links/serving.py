@@ -296,7 +296,7 @@ class Serving:
                 data = link.leftover or (self._converse(link) if link.streak >= _STREAK else None)
         except HubnetError as error:
             if isinstance(error, RemoteProtocolError):
-                self._host.count("frames_refused")
+                self._host.count("frames.rejected")
                 _log.warning("closed %r: %s", link, error)
             self._end(link)
             return
@@ -500,7 +500,7 @@ class Serving:
         return self._refuse(link, calls.LEAVING, "it is draining: call another peer")
 
     def _refuse(self, link: Link, code: str, text: str) -> bool:
-        self._host.count("calls_refused")
+        self._host.count("calls.refused")
         return self._answer(link, link.protection.pack(frames.REFUSED, calls.refusal(code, text)))
 
     def _answer(self, link: Link, pieces: Pieces) -> bool:

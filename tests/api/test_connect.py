@@ -634,7 +634,9 @@ def test_a_busy_peers_error_says_that_the_connections_own_limit_was_reached(crow
     worker.run("gate.clear(); del entered[:]")
     crowd[0].send("ask", "one_at_a_time(1, peer=w)")
     eventually(lambda: worker.ask("entered") == [1])
+    before = worker.ask("hubnet.stats().get('calls.refused', 0)")
     error = refused(crowd[1], "one_at_a_time(2, peer=w, timeout=0.4)")
+    assert worker.ask("hubnet.stats()['calls.refused']") == before + 1
     worker.run("gate.set()")
     crowd[0].answer()
     assert error.kind == "PeerBusy"

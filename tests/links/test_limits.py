@@ -172,7 +172,7 @@ def test_what_another_peer_announces_over_our_limit_is_refused_before_memory_is_
     for value in (bytes(2 * MIB), "x" * 2 * MIB):
         with pytest.raises((PeerLost, PeerUnreachable)):  # as it meets us reading or writing
             one.call(other, "echo", value)
-    assert other.counted("frames_refused") >= 2
+    assert other.counted("frames.rejected") >= 2
     assert one.call(other, "echo", 1) == 1
 
 

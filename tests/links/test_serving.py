@@ -437,7 +437,7 @@ def test_garbage_after_the_handshake_ends_that_link_alone(ends: Ends) -> None:
         with pytest.raises(PeerLost):
             link.receive(soon())
         link.close()
-    assert other.counted("frames_refused") == 3
+    assert other.counted("frames.rejected") == 3
     assert one.call(other, "echo", 2) == 2
     assert one.caller.links == 1
 

@@ -74,7 +74,7 @@ def test_a_member_that_announces_more_than_there_could_be_loses_its_link_and_cos
                 link.receive(soon(20))
             link.close()
         assert there.most_memory - before < 8 << 20
-        assert end.call(there, "counted", "frames_refused") == 12
+        assert end.call(there, "counted", "frames.rejected") == 12
 
 
 MUCH = {

@@ -83,7 +83,7 @@ def _refusals(parent: Actor, hub: Actor) -> Iterator[None]:
     """Nobody hears a frame that was not meant for it."""
     yield
     for one in (parent, hub):
-        assert one.ask("hubnet.stats().get('frames_refused', 0)") == 0
+        assert one.ask("hubnet.stats().get('frames.rejected', 0)") == 0
 
 
 def holds(hub: Actor) -> None:
