@@ -148,6 +148,30 @@ def test_an_array_that_arrived_can_be_written_to(caller: Actor, how: str, wire: 
     )
 
 
+READ_ONLY = {
+    "read_only(numpy.arange(5))": False,
+    "read_only(numpy.arange(100_000))": False,
+    "read_only(numpy.arange(60_000.0).reshape(200, 300)).T": False,
+    "numpy.frombuffer(bytes(100_000), 'u1')": False,
+    "read_only(numpy.arange(200_000))[::2]": True,
+    "numpy.broadcast_to(numpy.arange(3), (4, 3))": True,
+    "read_only(objects(1, [2]))": True,
+    "read_only(structured()).view(numpy.recarray)": True,
+}
+
+
+@pytest.mark.parametrize("how", READ_ONLY)
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_read_only_array_stays_one_unless_numpy_copies_it_on_the_way(caller: Actor, how: str, wire: str) -> None:
+    caller.run(f"worker = workers[{wire!r}]; value = {how}")
+    writable = READ_ONLY[how]
+    assert caller.ask(f"value.flags.writeable, give({how!r}, peer=worker).flags.writeable") == (False, writable)
+    assert caller.ask(
+        "look('args[0].flags.writeable, kwargs[\"a\"].flags.writeable', value, a=value, peer=worker)"
+    ) == (writable, writable)
+    assert caller.ask("look('args[0].copy().flags.writeable', value, peer=worker)") is True
+
+
 @pytest.mark.parametrize(
     "count",
     [1, 100, 4096, 4097, 10_000],
