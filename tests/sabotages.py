@@ -76,6 +76,20 @@ CONNECT = (
         ("connect: For example, a connected function with no tag is tied to…",),
     ),
     Sabotage(
+        "functions-of-main-unknown-by-main",
+        "core/connections.py",
+        'return path_tag(file_module, name), (path_tag("__main__", name),)',
+        "return path_tag(file_module, name), ()",
+        ("connect: For example, a connected function with no tag is tied to…",),
+    ),
+    Sabotage(
+        "functions-of-main-unknown-by-their-module",
+        "core/connections.py",
+        "if module in main_file.NAMES and (file_module := main_file.module_name(module)):",
+        "if (file_module := None):",
+        ("connect: For example, a connected function with no tag is tied to…",),
+    ),
+    Sabotage(
         "metadata-of-the-function-lost",
         "connect.py",
         "@functools.wraps(function)",
@@ -389,6 +403,13 @@ PEERS = (
         ),
     ),
     Sabotage(
+        "peer-group-on-host-dropped",
+        "api.py",
+        'query = _query(name, on_host=on_host, hubs_only=hubs_only, parameter="name")',
+        'query = _query(name, on_host=False, hubs_only=hubs_only, parameter="name")',
+        ("peers: You can also limit this search to only look for operating peers on the localhost…",),
+    ),
+    Sabotage(
         "peers-by-position-in-another-order",
         "api.py",
         "order = list(named) if first and isinstance(first[0], bool) else",
@@ -442,6 +463,13 @@ PEERS = (
         "if live and before == self._changes:",
         "if not live and before == self._changes:",
         ("peers: This is a cached values since…", "peers: Refresh all peers in the cache"),
+    ),
+    Sabotage(
+        "cache-outlives-the-lease",
+        "directory.py",
+        " and time.monotonic() - kept.at < self._lease:",
+        ":",
+        ("peers: This is a cached values since…",),
     ),
     Sabotage(
         "cache-never-emptied",

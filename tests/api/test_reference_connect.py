@@ -132,6 +132,17 @@ def test_a_function_made_by_another_is_tied_to_its_module_and_name_as_well(
     assert list(pair[1].ask("hubnet.connections()")) == [path_tag("factories.made")]
 
 
+@sentence("For example, a connected function with no tag is tied to the func.__module__ + func.__name__.")
+def test_a_function_of_a_program_is_tied_to_main_and_its_name_and_to_what_others_import_it_by(
+    pair: tuple[Actor, Actor, bytes],
+) -> None:
+    peer_a, peer_b, there = pair
+    peer_b.run("@hubnet.connect()\ndef of_a_program(value): return __name__, value")
+    peer_a.run(f"there = hubnet.RemotePeer({there!r}, hubnet.peers()['peers'][{there!r}])")
+    for path in ("__main__.of_a_program", "actor.of_a_program"):  # the first for who has no file, such as python -c
+        assert peer_a.ask(f"there.call({path_tag(path)!r}, 5)") == ("__main__", 5)
+
+
 @pytest.mark.processes
 @sentence(
     "This means the peers will only know which functions are compatible based on the namespace staying the same.",

@@ -115,6 +115,28 @@ def test_this_is_a_cached_value_and_each_question_has_its_own(
     assert eventually(answered_without_a_hub, not_yet=Raised) == questions
 
 
+@sentence("This is a cached values since the call to graph the network can be long.")
+def test_what_is_cached_holds_for_one_lease_at_most(alone: Net) -> None:
+    alone.env["HUBNET_LEASE"] = "3"
+    hub, asker = alone.hub(), alone.worker(HUBNET_TIMEOUT="2")
+
+    def is_asked_for_again() -> bool:
+        asker.ask("hubnet.peers()")
+        with stopped(hub):
+            asker.ask("hubnet.peers()")  # out of the cache
+            return eventually(lambda: _finds_no_hub(asker))
+
+    assert eventually(is_asked_for_again, not_yet=Raised)
+
+
+def _finds_no_hub(asker: Actor) -> bool:
+    try:
+        asker.ask("hubnet.peers()")
+    except Raised as error:
+        return "NoHub" in error.kinds
+    return False
+
+
 @sentence(
     "You can also limit this search to only look for operating peers on the localhost which does not require the long "
     "network scan, just set the on_host kwarg to True."
@@ -123,6 +145,16 @@ def test_you_can_also_limit_this_search_to_peers_on_the_localhost(asker: Actor, 
     assert named(asker, ids, "hubnet.peers(groups='far', on_host=False)") == "far"
     assert named(asker, ids, "hubnet.peers(groups='far', on_host=True)") == ""
     assert named(asker, ids, "hubnet.peers(groups='group2', on_host=True)") == "two"
+
+
+@sentence(
+    "You can also limit this search to only look for operating peers on the localhost which does not require the long "
+    "network scan, just set the on_host kwarg to True."
+)
+def test_you_can_limit_a_peer_group_to_peers_on_the_localhost(asker: Actor) -> None:
+    for group, near in (("far", []), ("group2", ["group2"])):
+        assert asker.ask(f"[one.group for one in hubnet.peer_group({group!r}, on_host=False)]") == [group]
+        assert asker.ask(f"[one.group for one in hubnet.peer_group({group!r}, on_host=True)]") == near
 
 
 @sentence("Hubs act as the centers for certain application events or processes.")
