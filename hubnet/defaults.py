@@ -69,7 +69,7 @@ def null(*args: Any, **kwargs: Any) -> Any:
 
 @_builtin
 def stats(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Counters of a peer by name, and what is open and waiting now."""
+    """Counters of a peer by name, and what is open and waiting now; docs/statistics.md has them all."""
     return peers.Peer().stats()
 
 
