@@ -108,7 +108,7 @@ class Arrivals:
             address, _ = open_by.most_common(1)[0]
         elif open_by[address] < of_one:
             return
-        self._count("handshakes_turned_away")
+        self._count("handshakes.turned_away")
         of_it = list(islice((fd for fd, half in self.half_open.items() if half.address == address), _LOOKED_AT))
         self._take_out(next((fd for fd in of_it if not _has_spoken(fd)), of_it[0])).break_off()
 
@@ -166,7 +166,7 @@ class Arrivals:
         """Close those that have had their time."""
         for fd, half in self._all():
             if half.until <= now and self._ends(fd, half):
-                self._count("handshakes_timed_out")
+                self._count("handshakes.timed_out")
                 half.sock.close()
 
     def close(self) -> None:
@@ -197,20 +197,20 @@ class Arrivals:
         """Tell why, then count it: whoever sees the number finds the line."""
         if isinstance(error, AuthenticationError):
             self._complain(half, logging.WARNING, str(error))
-            self._count("handshakes_refused")
+            self._count("handshakes.refused")
         elif isinstance(error, handshake.OtherVersion):
             # Without the numbers, which a stranger may choose: each would be a line of its own.
             self._complain(
                 half, logging.WARNING, "another version of hubnet, whose links are not ours: upgrade the older one"
             )
             _log.debug("no handshake from %s: %s", half.address, error)
-            self._count("handshakes_other_version")
+            self._count("handshakes.other_version")
         elif machine.is_of_tls(error):  # plain words, no certificate or one of another CA; or it refused ours
             self._complain(half, logging.WARNING, f"no TLS ({getattr(error, 'reason', None) or 'broken off'})")
-            self._count("handshakes_without_tls")
+            self._count("handshakes.without_tls")
         elif isinstance(error, RemoteProtocolError):
             _log.debug("no handshake from %s: %s", half.address, error)
-            self._count("handshakes_broken")
+            self._count("handshakes.broken")
 
     def _decline(self, half: _HalfOpen, verdict: int) -> None:
         """It proved the secret, and was told under ours why it has no link."""
@@ -221,7 +221,7 @@ class Arrivals:
             self._complain(half, logging.WARNING, f"{what}: HUBNET_LINK_LIMIT")
         else:
             _log.debug("no link for %s: %s", half.address, what)
-        self._count("handshakes_for_another" if verdict == handshake.NOT_ME else "handshakes_declined")
+        self._count("handshakes.for_another" if verdict == handshake.NOT_ME else "handshakes.declined")
 
     def _complain(self, half: _HalfOpen, level: int, what: str) -> None:
         if said := self._complaints.about(half.address, what):

@@ -326,7 +326,7 @@ def test_recorded_calls_random_bytes_and_half_open_links_get_no_word_run_nothing
         all_of_them.enter_context(honest_calls(cluster, workers))
         asks = all_of_them.enter_context(inside(cluster, "hub-1", HUBNET_IS_HUB="0", HUBNET_PORT="0"))
         asks.run("import hubnet")
-        names = ("handshakes_broken", "handshakes_refused", "handshakes_timed_out")
+        names = ("handshakes.broken", "handshakes.refused", "handshakes.timed_out")
         before = {name: counted(asks, name, peer_id) for name in names}
         words = [os.urandom(999) for _ in range(20)]
         half = [b"", b"H", recorded[0][0][:-1], recorded[0][0]] * 5
@@ -344,9 +344,9 @@ def test_recorded_calls_random_bytes_and_half_open_links_get_no_word_run_nothing
         assert {len(said) for said in answers[3::4]} <= set(M2_SIZE.values())
         after = {name: counted(asks, name, peer_id) - before[name] for name in names}
         print(after, [[len(piece) for piece in pieces] for pieces in recorded])
-        assert after["handshakes_broken"] >= len(words)
-        assert after["handshakes_refused"] >= 5 * len(recorded)
-        assert after["handshakes_timed_out"] >= len(half)  # more where a health check was too slow as well
+        assert after["handshakes.broken"] >= len(words)
+        assert after["handshakes.refused"] >= 5 * len(recorded)
+        assert after["handshakes.timed_out"] >= len(half)  # more where a health check was too slow as well
         assert (
             asks.run("finish = hubnet.connect('finish')(lambda frame: None)").ask(f"finish(9, peer={peer_id!r})") == 9
         )

@@ -196,7 +196,7 @@ def test_another_secret_is_an_authentication_error_at_both_ends(ends: Ends, capl
     with pytest.raises(AuthenticationError, match=f"127.0.0.1:{other.port}.*secret"):
         one.dialler.dial("127.0.0.1", other.port, other.own, soon())
 
-    assert other.counted("handshakes_refused") == 1
+    assert other.counted("handshakes.refused") == 1
     assert "127.0.0.1: an unknown secret" in caplog.text
 
 
@@ -210,7 +210,7 @@ def test_another_version_is_told_by_the_listener_whatever_numbers_it_has(
             sock.sendall(by_hand.offer([bytes(8)], bytes(32), suites=by_hand.TAGGED, lowest=low, highest=high))
             assert sock.recv(100) == b""
 
-    assert (other.counted("handshakes_other_version"), other.counted("handshakes_broken")) == (3, 0)
+    assert (other.counted("handshakes.other_version"), other.counted("handshakes.broken")) == (3, 0)
     assert caplog.text.count("127.0.0.1: another version of hubnet") == 1
 
 
@@ -223,12 +223,12 @@ def test_who_dialled_another_peer_is_counted_apart_by_the_listener(
         one.dialler.dial("127.0.0.1", other.port, one.own, soon())
 
     assert caught.value.how == dial.ANOTHER
-    eventually(lambda: other.counted("handshakes_for_another") == 1)  # the dialler has its answer first
+    eventually(lambda: other.counted("handshakes.for_another") == 1)  # the dialler has its answer first
     assert "127.0.0.1: it dialled another peer" in caplog.text
     with pytest.raises(Unreachable) as caught:
         one.dialler.dial("127.0.0.1", one.port, ANYBODY, soon())
     assert caught.value.how == dial.ITSELF
-    eventually(lambda: one.counted("handshakes_declined") == 1)
+    eventually(lambda: one.counted("handshakes.declined") == 1)
 
 
 def test_no_protection_in_common_is_an_authentication_error(ends: Ends) -> None:

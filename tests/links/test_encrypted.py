@@ -76,7 +76,7 @@ def test_another_secret_is_refused_inside_tls(ends: Ends) -> None:
     one, other = ends(tls=secured(), ring=OTHER_RING).serve(), ends(tls=secured()).serve(echo)
     with pytest.raises(AuthenticationError, match="closed our handshake: another secret"):
         one.call(other, "echo", 1)
-    assert other.counted("handshakes_refused") == 1
+    assert other.counted("handshakes.refused") == 1
 
 
 def test_a_certificate_of_another_ca_is_refused_whoever_dials(
@@ -87,7 +87,7 @@ def test_a_certificate_of_another_ca_is_refused_whoever_dials(
         caplog.clear()
         with pytest.raises(AuthenticationError, match=r"no TLS with .*HUBNET_TLS_CA"):
             one.call(other, "echo", 1)
-        eventually(lambda other=other: other.counted("handshakes_without_tls") >= 1)  # type: ignore[misc]
+        eventually(lambda other=other: other.counted("handshakes.without_tls") >= 1)  # type: ignore[misc]
         assert "refused a link from 127.0.0.1: no TLS (" in caplog.text
 
 
@@ -101,7 +101,7 @@ def test_a_dialler_without_a_certificate_of_the_ca_is_told_that_it_is_not_accept
         one, other = ends(tls=Secured(strangers.server, mine, b"x")).serve(), ends(tls=secured()).serve(echo)
         with pytest.raises(AuthenticationError, match="does not accept our certificate"):
             one.call(other, "echo", 1)
-        eventually(lambda other=other: other.counted("handshakes_without_tls") >= 1)  # type: ignore[misc]
+        eventually(lambda other=other: other.counted("handshakes.without_tls") >= 1)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("near_has_tls", [True, False])
@@ -110,7 +110,7 @@ def test_tls_at_one_end_alone_is_told_to_who_dials(ends: Ends, near_has_tls: boo
     other = ends(tls=None if near_has_tls else secured()).serve(echo)
     with pytest.raises((AuthenticationError, RemoteProtocolError, PeerUnreachable), match="TLS"):
         one.call(other, "echo", 1)
-    apart = "handshakes_broken" if near_has_tls else "handshakes_without_tls"
+    apart = "handshakes.broken" if near_has_tls else "handshakes.without_tls"
     eventually(lambda: other.counted(apart) >= 1)
     alike = ends(tls=None if near_has_tls else secured())
     assert alike.call(other, "echo", 2) == 2
@@ -200,7 +200,7 @@ def test_strangers_in_the_middle_of_tls_are_closed_in_time(ends: Ends) -> None:
     silent.settimeout(20)
     assert silent.recv(1) == b""
     assert time.monotonic() - begin > 2
-    assert other.counted("handshakes_timed_out") == 1
+    assert other.counted("handshakes.timed_out") == 1
     assert ends(tls=secured()).call(other, "echo", 3) == 3
     silent.close()
     loud.close()

@@ -56,7 +56,7 @@ def test_strangers_of_one_address_make_room_for_each_other_alone(ends: Ends) -> 
     other = ends(limits=Limits(strangers=(6, 3))).serve(echo)
     patient = [_stranger(other.port, f"127.0.0.{n}") for n in (2, 3)]
     loud = [_stranger(other.port, "127.0.0.9") for _ in range(9)]
-    eventually(lambda: other.counted("handshakes_turned_away") == 6)
+    eventually(lambda: other.counted("handshakes.turned_away") == 6)
     assert ends().serve().call(other, "echo", 1) == 1
     assert [_is_open(one) for one in patient] == [True, True]
     assert [_is_open(one) for one in loud] == [False] * 6 + [True] * 3
@@ -70,7 +70,7 @@ def test_when_all_places_are_taken_the_busiest_address_gives_one_up(ends: Ends) 
     crowd = [_stranger(other.port, "127.0.0.3") for _ in range(3)]
     eventually(lambda: len(other.serving._arrivals) == 4)
     newcomer = _stranger(other.port, "127.0.0.4")
-    eventually(lambda: other.counted("handshakes_turned_away") == 1)
+    eventually(lambda: other.counted("handshakes.turned_away") == 1)
     assert _is_open(single)
     assert _is_open(newcomer)
     assert [_is_open(one) for one in crowd] == [False, True, True]

@@ -45,7 +45,7 @@ def test_a_handshake_that_was_begun_under_a_secret_does_not_end_once_it_is_remov
         there.serving.cut(there.ring.keys)
         sock.sendall(answer)
         assert sock.recv(256) == b""
-    eventually(lambda: there.counted("handshakes_refused") == 1)
+    eventually(lambda: there.counted("handshakes.refused") == 1)
     assert there.serving.links == 0
 
 

@@ -398,7 +398,7 @@ def test_silent_strangers_are_closed_after_five_seconds_and_keep_nobody_out(ends
         with suppress(ConnectionResetError):  # whoever had to make room is reset, so that an honest one comes again
             assert sock.recv(1) == b""
         sock.close()
-    assert other.counted("handshakes_timed_out") >= Limits().strangers[1] - 10
+    assert other.counted("handshakes.timed_out") >= Limits().strangers[1] - 10
     assert len(other.serving._arrivals) == 0
 
 
@@ -409,7 +409,7 @@ def test_a_stranger_who_sends_half_a_handshake_is_closed(ends: Ends) -> None:
         sock.settimeout(10)
         sock.sendall(side.begin()[:20])
         assert sock.recv(1) == b""
-    assert other.counted("handshakes_timed_out") == 1
+    assert other.counted("handshakes.timed_out") == 1
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_five_thousand_half_open_links_and_slow_senders_fail_no_honest_call(ends
         assert min(one.served for one in honest) > 20
         assert heard == 0
         eventually(lambda: watcher.call(there, "half_open") == 0)
-        told = [watcher.call(there, "counted", f"handshakes_{how}") for how in ("turned_away", "timed_out", "broken")]
+        told = [watcher.call(there, "counted", f"handshakes.{how}") for how in ("turned_away", "timed_out", "broken")]
         assert (
             STRANGERS - 2 * Limits().strangers[0]
             <= told[0]

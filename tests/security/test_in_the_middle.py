@@ -382,7 +382,7 @@ def test_a_whole_recorded_conversation_played_again_runs_nothing(scene: Scene, s
             assert len(heard) in {0, SHAKEN[suite][BACK] - 81}
     scene.judge()
     assert dict(scene.ran) == before
-    assert scene.there.counted("handshakes_refused") == 2  # the third said too much at once
+    assert scene.there.counted("handshakes.refused") == 2  # the third said too much at once
 
 
 @pytest.mark.parametrize(

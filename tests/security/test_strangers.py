@@ -66,19 +66,19 @@ WORDS = {
 def test_who_speaks_another_language_is_closed_and_not_a_byte_is_answered(
     there: Member, one: End, words: bytes
 ) -> None:
-    timed_out = one.call(there, "counted", "handshakes_timed_out")
+    timed_out = one.call(there, "counted", "handshakes.timed_out")
     with ExitStack() as all_of_them:
         visits = [all_of_them.enter_context(visit(there)) for _ in range(10)]
         for sock in visits:
             say(sock, words)
         assert [all_that_is_said(sock) for sock in visits] == [b""] * 10
-    assert one.call(there, "counted", "handshakes_timed_out") == timed_out  # at once, not after five seconds
+    assert one.call(there, "counted", "handshakes.timed_out") == timed_out  # at once, not after five seconds
 
 
 def test_who_says_nothing_too_little_or_says_it_slowly_is_closed_after_five_seconds(there: Member, one: End) -> None:
     """Attacks 30 and 32: the listener does not speak first; sending on gains no time; nor does the offer's answer."""
     offer = dialler(handshake.SEALED, there).m1()
-    before = one.call(there, "counted", "handshakes_timed_out")
+    before = one.call(there, "counted", "handshakes.timed_out")
     begin = time.monotonic()
     with ExitStack() as all_of_them:
         silent, short, shorter, slow, asking = (all_of_them.enter_context(visit(there)) for _ in range(5))
@@ -103,7 +103,7 @@ def test_who_says_nothing_too_little_or_says_it_slowly_is_closed_after_five_seco
             assert all_that_is_said(sock) == b""
     assert slow_took > 0.8 * arrivals.LIMIT
     assert arrivals.LIMIT == 5.0
-    assert one.call(there, "counted", "handshakes_timed_out") == before + 5
+    assert one.call(there, "counted", "handshakes.timed_out") == before + 5
 
 
 # -- what a stranger learns, attack 32 -------------------------------------------------------------------------------
