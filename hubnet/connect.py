@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from hubnet import peer as peers
@@ -37,6 +37,32 @@ class Connected(Protocol[Parameters, Result_co]):
     def __call__(self, *args: Any, peer: Any, timeout: float | None = None, **kwargs: Any) -> Result_co: ...
 
 
+class ConnectedAsync(Protocol[Parameters, Result_co]):
+    """An ``async def`` function as ``connect`` returns it: a coroutine here, and with ``peer=`` what it came to over there."""
+
+    connection: Connection
+
+    @overload
+    def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Coroutine[Any, Any, Result_co]: ...
+
+    @overload
+    def __call__(self, *args: Any, peer: Any, timeout: float | None = None, **kwargs: Any) -> Result_co: ...
+
+
+class _Connects(Protocol):
+    @overload
+    def __call__(
+        self, function: Callable[Parameters, Coroutine[Any, Any, Result_co]], /
+    ) -> ConnectedAsync[Parameters, Result_co]: ...
+
+    @overload
+    def __call__(self, function: Callable[Parameters, Result_co], /) -> Connected[Parameters, Result_co]: ...
+
+
+@overload
+def connect(tag: Callable[Parameters, Coroutine[Any, Any, Result_co]]) -> ConnectedAsync[Parameters, Result_co]: ...
+
+
 @overload
 def connect(tag: Callable[Parameters, Result_co]) -> Connected[Parameters, Result_co]: ...
 
@@ -44,7 +70,7 @@ def connect(tag: Callable[Parameters, Result_co]) -> Connected[Parameters, Resul
 @overload
 def connect(
     tag: str | None = None, *, idempotent: bool = False, limit: int | None = None, allow: Any = None
-) -> Callable[[Callable[Parameters, Result_co]], Connected[Parameters, Result_co]]: ...
+) -> _Connects: ...
 
 
 def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = None, allow: Any = None) -> Any:
