@@ -1,16 +1,12 @@
 """Redis inside TLS, with the two users of a real net: who passes, who is refused, and a whole net through it.
 
 No server in a wheel has TLS, so one of ours stands before it: it asks everybody for a certificate of the net's CA and hands on
-what it deciphered, as such fronts do in many places. A Redis that does both itself is in ``cluster/test_rediss.py``.
+what it deciphered. A Redis that does both itself is in ``cluster/test_tls_profile.py``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
-import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -25,81 +21,12 @@ from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable
 from tests.api.conftest import Net, Raised
 from tests.api.witness import id_of, live
+from tests.front import Front
 from tests.guarded import Guarded
-from tests.test_tls import NOW, Farm, Paths
+from tests.test_tls import NOW, Farm
 from tests.waiting import eventually
 
 HUBS = "hubnet:{default}:hubs"
-
-
-class Front:
-    """Ends TLS before a server; both ends show certificates.
-
-    Attributes:
-        port: where it listens.
-        passed: whom it has let through: the names in their certificates.
-        refused: why others were not.
-    """
-
-    def __init__(self, paths: Paths, behind: int) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(paths.cert, paths.key)
-        self._context.load_verify_locations(paths.ca)
-        self._context.verify_mode = ssl.CERT_REQUIRED
-        self._behind = behind
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listening.getsockname()[1])
-        self.passed = 0
-        self.refused: list[str] = []
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                link, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._welcome, args=(link,), daemon=True).start()
-
-    def _welcome(self, link: socket.socket) -> None:
-        link.settimeout(20)
-        try:
-            secured = self._context.wrap_socket(link, server_side=True)
-            assert secured.getpeercert()
-        except OSError as error:
-            self.refused.append(str(error))
-            link.close()
-            return
-        self.passed += 1
-        secured.settimeout(None)
-        with secured, socket.create_connection(("127.0.0.1", self._behind)) as server:
-            self._open.append(secured)
-            back = threading.Thread(target=_pump, args=(server, secured), daemon=True)
-            back.start()
-            _pump(secured, server)
-            back.join()
-
-    def cut(self) -> int:
-        """Break off all that passes now; how many."""
-        gone, self._open = self._open, []
-        for one in gone:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        return len(gone)
-
-    def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self.cut()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture

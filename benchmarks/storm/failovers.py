@@ -29,18 +29,28 @@ LAST_SLOT = 16383
 
 
 class Node:
-    """One server, or one Sentinel, with a folder and a port of its own for all its lives."""
+    """One server, or one Sentinel, with a folder and ports of its own for all its lives.
+
+    Attributes:
+        port: where we ask it.
+        entrance: the port by which peers and other servers come, which it announces.
+    """
 
     def __init__(self, folder: Path, lines: str, *options: str) -> None:
         self.port = free_port()
+        self.entrance, more = self._opened()
         folder.mkdir()
         self._config = folder / "server.conf"
         self._config.write_text(
-            f'port {self.port}\nbind 127.0.0.1\ndir "{folder}"\nlogfile "{folder}/server.log"\n{lines}\n'
+            f'port {self.port}\nbind 127.0.0.1\ndir "{folder}"\nlogfile "{folder}/server.log"\n{more}\n{lines}\n'
         )
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.client: Any = redis.Redis(port=self.port, socket_timeout=10)
+
+    def _opened(self) -> tuple[int, str]:
+        """The entrance, and what the configuration has to say of it."""
+        return self.port, ""
 
     def start(self, *more: str) -> Node:
         """Run, and wait until it answers."""
@@ -101,7 +111,7 @@ class Group:
         old.signal(signal.SIGSTOP if how == "frozen" else signal.SIGKILL)
         if how == "lagging":
             replica.signal(signal.SIGCONT)
-        eventually(lambda: self._named() == replica.port, 30, 0.002)
+        eventually(lambda: self._named() == replica.entrance, 30, 0.002)
         at = time.monotonic_ns()
         self.master = replica
         return at
@@ -113,7 +123,7 @@ class Group:
     def _replicas(self) -> list[Node]:
         said = self.master.client.info("replication")
         ports = {one["port"] for name, one in said.items() if name.startswith("slave") and isinstance(one, dict)}
-        return [node for node in self.nodes if node.port in ports]
+        return [node for node in self.nodes if node.entrance in ports]
 
     def _named(self) -> int:
         raise NotImplementedError
@@ -127,19 +137,19 @@ class Group:
 class Sentinels(Group):
     """A master with one replica, and three Sentinels that follow it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: Callable[..., Node] = Node) -> None:
         super().__init__()
         lines = 'save ""\nrepl-diskless-sync-delay 0'
-        self.nodes = [Node(folder / f"redis-{number}", lines) for number in range(2)]
+        self.nodes = [node(folder / f"redis-{number}", lines) for number in range(2)]
         self.master = self.nodes[0].start()
-        self.nodes[1].start("--replicaof", "127.0.0.1", str(self.master.port))
+        self.nodes[1].start("--replicaof", "127.0.0.1", str(self.master.entrance))
         monitor = (
-            f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.port} 2\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.entrance} 2\n"
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\nsentinel failover-timeout {SERVICE} 3000"
         )
-        self.sentinels = [Node(folder / f"sentinel-{number}", monitor, "--sentinel").start() for number in range(3)]
+        self.sentinels = [node(folder / f"sentinel-{number}", monitor, "--sentinel").start() for number in range(3)]
         self.nodes += self.sentinels
-        self.url = f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)}/{SERVICE}"
+        self.url = f"redis+sentinel://{','.join(f'127.0.0.1:{one.entrance}' for one in self.sentinels)}/{SERVICE}"
         self._settle()
 
     def _settle(self) -> None:
@@ -148,7 +158,7 @@ class Sentinels(Group):
             replicas = [_fields(one) for one in sentinel.said("SENTINEL", "REPLICAS", SERVICE)]
             return (
                 (int(master["port"]), master["flags"], master["num-other-sentinels"])
-                == (self.master.port, "master", "2")
+                == (self.master.entrance, "master", "2")
                 and [one["flags"] for one in replicas] == ["slave"]
                 and [one["master-link-status"] for one in replicas] == ["ok"]
             )
@@ -163,7 +173,7 @@ class Sentinels(Group):
             if node is not self.master and node.runs:
                 node.signal(signal.SIGCONT)  # which Sentinels make a replica
             elif node is not self.master:
-                node.start("--replicaof", "127.0.0.1", str(self.master.port))
+                node.start("--replicaof", "127.0.0.1", str(self.master.entrance))
         self._settle()
 
 
@@ -175,36 +185,37 @@ def _fields(said: list[bytes]) -> dict[str, str]:
 class Cluster(Group):
     """Three masters, and one replica of that which has our keys."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: Callable[..., Node] = Node) -> None:
         super().__init__()
         for number in range(4):
             lines = f'save ""\ncluster-enabled yes\ncluster-node-timeout {DOWN_AFTER_MS}\ncluster-port {free_port()}'
-            self.nodes.append(Node(folder / f"node-{number}", lines + "\nrepl-diskless-sync-delay 0").start())
+            self.nodes.append(node(folder / f"node-{number}", lines + "\nrepl-diskless-sync-delay 0").start())
         self.master, replica, *others = self.nodes
         self._slot = int(self.master.said("CLUSTER", "KEYSLOT", NAMES.leases))
         shares = ((self._slot, LAST_SLOT), (0, self._slot // 2), (self._slot // 2 + 1, self._slot - 1))
-        for node, (first, last) in zip((self.master, *others), shares, strict=True):
-            node.said("CLUSTER", "ADDSLOTSRANGE", first, last)
+        for one, (first, last) in zip((self.master, *others), shares, strict=True):
+            one.said("CLUSTER", "ADDSLOTSRANGE", first, last)
         bus = self.master.said("CONFIG", "GET", "cluster-port")[1].decode()
-        for number, node in enumerate(self.nodes[1:], 2):
-            node.said("CLUSTER", "SET-CONFIG-EPOCH", number)
-            node.said("CLUSTER", "MEET", "127.0.0.1", self.master.port, bus)
+        for number, one in enumerate(self.nodes[1:], 2):
+            one.said("CLUSTER", "SET-CONFIG-EPOCH", number)
+            one.said("CLUSTER", "MEET", "127.0.0.1", self.master.entrance, bus)
         own = self.master.said("CLUSTER", "MYID").decode()
         eventually(lambda: own in replica.said("CLUSTER", "NODES").decode(), 30, 0.1)
         replica.said("CLUSTER", "REPLICATE", own)
-        self.url = f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        self.url = f"redis+cluster://{','.join(f'127.0.0.1:{one.entrance}' for one in self.nodes)}"
         self._settle()
 
     def _settle(self) -> None:
         def ready(node: Node) -> bool:
-            return b"cluster_state:ok" in node.said("CLUSTER", "INFO") and self._owner(node) == self.master.port
+            return b"cluster_state:ok" in node.said("CLUSTER", "INFO") and self._owner(node) == self.master.entrance
 
         eventually(lambda: len(self._replicas()) == 1 and all(map(ready, self.nodes)), 60, 0.05)
 
     def _owner(self, node: Node) -> int:
-        """The port of whoever has our slot, as this node knows."""
+        """The entrance of whoever has our slot, as this node knows."""
         ranges = node.said("CLUSTER", "SLOTS")
-        return next((int(owner[1]) for first, last, owner, *_ in ranges if first <= self._slot <= last), 0)
+        port = next((int(owner[1]) for first, last, owner, *_ in ranges if first <= self._slot <= last), 0)
+        return next((one.entrance for one in self.nodes if port in {one.port, one.entrance}), 0)
 
     def _named(self) -> int:
         """By another master, and the Cluster is up again: until then the new one answers CLUSTERDOWN."""
