@@ -47,6 +47,7 @@ class DurablePublisher(Publisher):
         self._kept: deque[tuple[float, Group]] = deque()
         self._kept_bytes = 0
         self._unreplicated = 0  # of the kept groups: those that no replica is known to have
+        self._why_unreplicated = ""
         self._asked = 0.0
         self._identity = ""
         self._objection: Exception | None = None
@@ -66,13 +67,23 @@ class DurablePublisher(Publisher):
         identity = _identity(self._sock)
         if self._identity not in {"", identity} and self._kept:
             _log.warning("Redis is another one, or began anew: the last %d envelopes are sent again", len(self._kept))
-            self._counters.add("events.sent_again", sum(len(group[2]) for _, group in self._kept))
-            self._in_flight = deque([*(group for _, group in self._kept), *self._in_flight])
-            self._kept.clear()
-            self._kept_bytes = self._unreplicated = 0
+            self._take_back(len(self._kept))
+        elif self._unreplicated:  # WAIT speaks of what its own connection wrote: on one that wrote nothing all is well
+            self._take_back(1)
         self._identity = identity
         self._in_flight = deque(group for group in self._in_flight if group is not _ASK)
         super()._opened()
+
+    def _take_back(self, groups: int) -> None:
+        """The last of those that Redis has acknowledged go again, before those that it has not."""
+        self._busy = True  # for ``flush``, until there is an answer to them
+        for _ in range(groups):
+            _, group = self._kept.pop()
+            self._kept_bytes -= _size(group)
+            self._counters.add("events.sent_again", len(group[2]))
+            if group[0] in self._to_replicate and self._unreplicated:
+                self._unreplicated -= 1
+            self._in_flight.appendleft(group)
 
     def _due(self, now: float) -> list[Group]:
         asks = [_ASK] if self._unreplicated and now >= self._asked + _ASK_AGAIN else []
@@ -157,13 +168,13 @@ class DurablePublisher(Publisher):
     def _on_replicas(self, reply: Any) -> None:
         if isinstance(reply, int) and reply >= 1:
             self._unreplicated = 0
-            self._trouble = ""
+            self._trouble = self._why_unreplicated = ""
             self._forget_old(time.monotonic())
             return
         trouble = f"no replica took them within {_REPLICA_MS} ms"
         said = f"{reply}" if isinstance(reply, Exception) else trouble
-        if said != self._trouble:
-            self._trouble = said
+        if said != self._why_unreplicated:
+            self._why_unreplicated = said
             _log.warning('events declared durable="replicated" wait: %s', said)
 
 
@@ -176,8 +187,8 @@ def _passes(reply: Exception) -> bool:
 
 
 def _identity(sock: Any) -> str:
-    """Which run of Redis this is: another one after a restart as after a failover."""
-    said = answer(sock, (b"INFO", b"server"))
+    """Which history this Redis tells: another one after a restart, after a failover, and after a failover and back."""
+    said = answer(sock, (b"INFO", b"server", b"replication"))
     sock.settimeout(None)
-    lines = [line for line in bytes(said).splitlines() if line.startswith(b"run_id:")]
-    return lines[0].decode() if lines else ""
+    lines = [line for line in bytes(said).splitlines() if line.startswith((b"run_id:", b"master_replid:"))]
+    return b" ".join(lines).decode()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,6 +14,9 @@ from hubnet.core.gap import Gap
 from tests.waiting import eventually
 
 from .conftest import NAMES, Server, Wire, Wires
+
+CHANNEL = NAMES.event("render", "done").encode()
+STREAM = NAMES.stream(NAMES.event("render", "done"))
 
 
 def numbered(begin: int, end: int) -> list[bytes]:
@@ -28,9 +32,14 @@ def keep(one: Wire, begin: int, end: int) -> None:
 def cut(server: Server, *wires: Wire) -> None:
     """Their subscribers' connections break; those of publishers stay."""
     for one in wires:
-        sock = one.subscriber._sock
-        where = "{}:{}".format(*sock.getsockname()[:2])
-        assert server.client().execute_command("CLIENT", "KILL", "ADDR", where) in {1, b"OK", "OK"}
+        hang_up(server, one.subscriber._sock)
+
+
+def hang_up(server: Server, sock: socket.socket | None) -> None:
+    """Redis ends a connection."""
+    assert sock is not None
+    where = "{}:{}".format(*sock.getsockname()[:2])
+    assert server.client().execute_command("CLIENT", "KILL", "ADDR", where) in {1, b"OK", "OK"}
 
 
 class Away:
@@ -54,6 +63,17 @@ class Away:
     def comes_back(self) -> None:
         self._back.set()
         eventually(self.is_back)
+
+
+@pytest.fixture
+def replica(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that may become a replica of the test's own."""
+    made = Server(tmp_path_factory.mktemp("replica"))
+    made.client().config_set("masterauth", "sesame")
+    for one in (made, server):
+        one.client().config_set("repl-diskless-sync-delay", "0")
+    yield made
+    made.kill()
 
 
 def test_a_durable_event_is_heard_as_any_other_and_stands_in_the_stream(server: Server, wires: Wires) -> None:
@@ -198,6 +218,25 @@ def test_a_redis_that_began_anew_is_sent_the_last_minute_again(server: Server, w
     eventually(lambda: replayed == numbered(0, 60))
 
 
+def test_a_redis_that_was_anothers_replica_for_a_while_is_sent_the_last_minute_again(
+    server: Server, wires: Wires, replica: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed over and back, by the same process, while the publisher was away: it has what the other one had."""
+    one = wires()
+    keep(one, 0, 5)
+    back, opened = threading.Event(), one.broker.open
+    monkeypatch.setattr(one.broker, "open", lambda *when: back.wait(30) and opened(*when))
+    hang_up(server, one.durable._sock)
+    client = server.client()
+    client.config_set("masterauth", "sesame")
+    client.replicaof("127.0.0.1", replica.port)
+    eventually(lambda: client.xlen(STREAM) == 0)
+    client.replicaof("NO", "ONE")
+    back.set()
+    eventually(lambda: one.counted("events.sent_again") == 5 and one.durable.flush(1))
+    assert client.xlen(STREAM) >= 1
+
+
 def test_what_was_acknowledged_longer_ago_is_not_sent_again(server: Server, wires: Wires, monkeypatch) -> None:
     monkeypatch.setattr(durable, "KEPT_SECONDS", 0.0)
     one = wires()
@@ -308,25 +347,62 @@ def test_a_stream_that_somebody_has_spoiled_is_told_once_and_each_event_counted(
     assert caplog.text.count("refused an event") == 1
 
 
-def test_replicated_events_are_done_once_a_replica_has_them(server: Server, wires: Wires, tmp_path_factory) -> None:
+def test_replicated_events_are_done_once_a_replica_has_them_and_that_none_has_is_told_once(
+    server: Server, wires: Wires, replica: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     one, other = wires(), wires()
     heard = other.hear("done")
-    one.durable.replicate(NAMES.event("render", "done").encode())
+    one.durable.replicate(CHANNEL)
     one.keep("done", b"0")
     eventually(lambda: heard == [b"0"])
     assert not one.durable.flush(0.5)
-    replica = Server(tmp_path_factory.mktemp("replica"))
-    try:
-        client = replica.client()
-        client.config_set("masterauth", "sesame")
-        client.replicaof("127.0.0.1", server.port)
-        assert one.durable.flush(20)
-        stream = NAMES.stream(NAMES.event("render", "done"))
-        assert client.xlen(stream) == 1
-        keep(one, 1, 50)
-        eventually(lambda: client.xlen(stream) >= 2)
-    finally:
-        replica.kill()
+    one.keep("done", b"1")
+    assert not one.durable.flush(0.5)
+    assert caplog.text.count("no replica took them") == 1
+    client = replica.client()
+    client.replicaof("127.0.0.1", server.port)
+    assert one.durable.flush(20)
+    assert client.xlen(STREAM) == 2
+    keep(one, 2, 50)
+    eventually(lambda: client.xlen(STREAM) >= 3)
+
+
+def test_what_no_replica_has_is_not_done_because_the_connection_on_which_it_went_has_ended(
+    server: Server, wires: Wires, replica: Server
+) -> None:
+    """WAIT speaks of what its own connection wrote: on a new one there is nothing that a replica might not have."""
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    one.durable.replicate(CHANNEL)
+    replica.client().replicaof("127.0.0.1", server.port)
+    keep(one, 0, 1)
+    replica.pause()
+    for body in numbered(1, 10):
+        one.keep("done", body)
+    eventually(lambda: heard == numbered(0, 10))
+    assert not one.durable.flush(0.5)
+    gone = one.durable._sock
+    hang_up(server, gone)
+    eventually(lambda: one.durable._sock not in {None, gone})
+    assert not one.durable.flush(2)
+    replica.go_on()
+    assert one.durable.flush(20)
+    assert heard == numbered(0, 10)
+
+
+def test_nobody_is_told_that_all_is_done_while_it_is_about_to_be_sent_again(
+    server: Server, wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = wires()
+    one.durable.replicate(CHANNEL)
+    one.keep("done", b"0")
+    assert not one.durable.flush(0.5)
+    said: list[bool] = []
+    again = one.durable._marks.again
+    monkeypatch.setattr(one.durable._marks, "again", lambda now: (said.append(one.durable.flush(0)), again(now)))
+    server.kill()
+    server.start()
+    assert eventually(lambda: said) == [False]
 
 
 def test_an_overflowing_queue_is_told_where_it_happened(server: Server, wires: Wires) -> None:
