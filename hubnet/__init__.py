@@ -35,7 +35,7 @@ from hubnet.errors import (
 )
 from hubnet.event import event
 from hubnet.flag import flag
-from hubnet.peer import VERSION, Peer
+from hubnet.peer import VERSION, Peer, process_peer
 from hubnet.subscribe import subscribe
 
 __all__ = [
@@ -59,13 +59,11 @@ _CONSTANTS = {
 
 
 def __getattr__(name: str) -> Any:
-    """The reference API's constants, read from the settings when asked for."""
-    from hubnet import environment
-
+    """The reference API's constants, read from the settings of the peer that asks, when it does."""
     if name in _CONSTANTS:
-        return getattr(environment.settings(), _CONSTANTS[name])
+        return getattr(process_peer().settings, _CONSTANTS[name])
     if name == "GROUP":
-        return environment.settings().group or "None"
+        return process_peer().settings.group or "None"
     if name == "HOST_IP":
         return Peer().host
     if name == "LOGGER":

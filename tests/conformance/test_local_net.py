@@ -109,6 +109,18 @@ def test_a_nested_call_is_the_peers_that_makes_it(net: LocalNet) -> None:
     assert remote(other.id, peer=worker.id) == ("two", other.id)
 
 
+def test_the_constants_are_of_the_peer_that_asks(net: LocalNet) -> None:
+    worker = net.peer(group="render", thread_limit=7)
+    asked = hubnet.connect("local.constants")(lambda: (hubnet.GROUP, hubnet.THREAD_LIMIT, hubnet.IS_HUB))
+    worker.serve(asked)
+    assert asked(peer=worker.id) == ("render", 7, False)
+    with worker:
+        assert hubnet.GROUP == "render"
+    with net.hubs[0]:
+        assert hubnet.IS_HUB
+    assert hubnet.GROUP == "None"
+
+
 def test_threads_that_act_as_one_peer_at_a_time_are_themselves_again_afterwards(net: LocalNet) -> None:
     """Each goes on as who it was: the calls of two others each trigger an event of a third."""
     third = net.peer(group="third")
