@@ -42,6 +42,8 @@ WHO = "hubnet:who"
 _BACKOFF = 1.0
 _ANSWER_LIMIT = 5.0
 _FRIENDLY = ("group", "host", "port", "hub", "executable", "user")
+_NEXT_AFTER = 0.5
+"""Seconds until the next hub is asked as long as there is one: the first may be stopped, and who asks may not have five."""
 _TIGHT = 0.25  # the last part of the time: whoever is asked in it may have no chance to answer
 
 
@@ -82,6 +84,7 @@ class Directory:
         self._asker = Caller(dialler, self._where_hub_is, Flags(), Counters(), reach=_ANSWER_LIMIT)
         self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._entries: list[HubEntry] = []
+        self._silent: dict[bytes, float] = {}
         self._endpoints: dict[bytes, Endpoint] = {}
         self._asking: dict[bytes, threading.RLock] = {}
         self._listings: dict[Query, _Kept] = {}
@@ -186,19 +189,21 @@ class Directory:
         while True:
             telling = failure is None or time.monotonic() < tight  # what the deadline cuts short is no news
             try:
-                hubs = self.hubs_in_order(deadline, fresh=fresh)
+                hubs = self._the_silent_last(self.hubs_in_order(deadline, fresh=fresh))
                 known = True
-                for hub in hubs:
+                for others, hub in zip(range(len(hubs) - 1, -1, -1), hubs, strict=True):
                     left = deadline - time.monotonic()
                     if left <= 0:
                         break
+                    limit = min(left / 2, _NEXT_AFTER) if others and not fresh else min(left, _ANSWER_LIMIT)
                     endpoint = Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {})
                     self._hub_endpoints[hub.peer_id] = endpoint
                     try:
-                        return self._asker.call(question, hub.peer_id, args, {}, min(left, _ANSWER_LIMIT))
+                        return self._asker.call(question, hub.peer_id, args, {}, limit)
                     except (CallError, AuthenticationError, ProtocolError) as error:
                         if isinstance(error.__cause__, BrokerUnavailable):
                             raise error.__cause__ from None
+                        self._silent[hub.peer_id] = time.monotonic() + self._lease
                         failure = error if telling else failure
             except (BrokerUnavailable, CallError, AuthenticationError, ProtocolError) as error:
                 if telling and (not known or time.monotonic() < deadline):
@@ -215,6 +220,11 @@ class Directory:
         if isinstance(failure, BrokerUnavailable) and not self._hubs_run_redis:
             raise BrokerUnavailable(str(failure)) from failure
         raise NoHub(f"no hub answered in time{reason}") from failure
+
+    def _the_silent_last(self, hubs: list[HubEntry]) -> list[HubEntry]:
+        """Whoever did not answer within the last lease is asked after the others."""
+        now = time.monotonic()
+        return sorted(hubs, key=lambda hub: self._silent.get(hub.peer_id, 0.0) > now)
 
     def why_no_hub(self) -> str:
         """The rest of a sentence on hubs, where none of our secret is known."""

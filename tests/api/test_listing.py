@@ -12,6 +12,7 @@ import pytest
 from tests.waiting import eventually
 
 from .conftest import SIGCONT, SIGSTOP, Actor, Net, Raised
+from .witness import id_of
 
 RECORD = {
     "group", "host", "port", "hub", "executable", "user",
@@ -162,6 +163,7 @@ def _answers_without_the_hub(hub: Actor, asker: Actor) -> bool:
     """Whether a listing is told while the only hub is stopped, and only one that it need not be asked for."""
     kept = asker.ask("dict(hubnet.peers())")
     hub.signal(SIGSTOP)
+    eventually(lambda: hub.rests)
     try:
         assert asker.ask("dict(hubnet.peers())") == kept  # presence may tell of a change just then: not yet
         with pytest.raises(Raised, match="no hub answered"):
@@ -169,6 +171,23 @@ def _answers_without_the_hub(hub: Actor, asker: Actor) -> bool:
     finally:
         hub.signal(SIGCONT)
     return True
+
+
+def test_a_stopped_hub_is_not_waited_for_while_there_is_another_one(alone: Net) -> None:
+    """Nor by somebody who has two seconds for all of it: some of these have the stopped one first in their order."""
+    hubs = [alone.hub("@hubnet.connect('f')\ndef f(): return hubnet.Peer().id") for _ in range(2)]
+    worker = alone.worker("@hubnet.connect('f')\ndef f(): return hubnet.Peer().id", HUBNET_GROUP="render")
+    askers = [alone.worker("f = hubnet.connect('f')(lambda: None)", HUBNET_TIMEOUT="2") for _ in range(6)]
+    for one in askers:
+        eventually(lambda one=one: len(one.ask("hubnet.peers(hubs_only=True, refresh=True)['peers']")) == 2)  # type: ignore[misc]
+    hubs[0].signal(SIGSTOP)
+    eventually(lambda: hubs[0].rests)
+    try:
+        for one in askers:
+            assert "render" in one.ask("dict(hubnet.peers(refresh=True))")
+            assert one.ask(f"f(peer={id_of(worker)!r}, timeout=2)") == id_of(worker)
+    finally:
+        hubs[0].signal(SIGCONT)
 
 
 def test_wait_for_waits_and_says_how_many_came(shared: Net, asker: Actor) -> None:
