@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HANDSHAKE_LIMIT = 4.5
 """Seconds; less than the other end waits (arrivals.LIMIT): if it gives up first, its end would be taken for a refusal."""
+_ENDING, _LISTENS, _LOOK_AGAIN = 1.0, 0.1, 0.01
 REFUSED, UNANSWERED, SILENT, ANOTHER = "refused", "unanswered", "silent", "another"
 UNKNOWN_NAME, BROKEN_OFF, ITSELF, NO_FILES = "unknown-name", "broken-off", "itself", "no-files"
 
@@ -193,16 +194,32 @@ class Dialler:
             ) from error
 
     def _look_for_a_listener(self, host: str, port: int, deadline: float, where: str) -> None:
-        """A process that was killed in the middle of a handshake hangs up as silently as one that refuses us.
+        """A process that is killed in the middle of a handshake hangs up as silently as one that refuses us.
+
+        Its listening socket may end a moment after the link did, and whoever came in between is hung up on once more; whoever
+        listens waits for our first word.
 
         Raises:
-            PeerUnreachable: nobody listens there now.
+            PeerUnreachable: nobody listens there any more.
         """
-        try:
-            self._connect(host, port, deadline, where).close()
-        except Unreachable as error:
-            if error.how == REFUSED:
-                raise
+        end = min(deadline, time.monotonic() + _ENDING)
+        while time.monotonic() < end:
+            try:
+                sock = self._connect(host, port, deadline, where)
+            except Unreachable as error:
+                if error.how == REFUSED:
+                    raise
+                return
+            try:
+                sock.settimeout(_LISTENS)
+                sock.recv(1)
+            except TimeoutError:
+                return
+            except OSError:
+                pass
+            finally:
+                sock.close()
+            time.sleep(_LOOK_AGAIN)  # the system is closing it: nothing to wait on
 
     def _broken_off(self, where: str, error: Exception) -> Unreachable:
         mismatch = "has no TLS and we have" if self._secured else "has TLS and we have not"
