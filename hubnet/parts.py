@@ -77,7 +77,8 @@ class Parts:
         )
         sender = Sender(self.id, incarnation, settings.is_hub, self.machine)
         packer, opener = Packer(sender, self.ring), Opener(self.ring)
-        self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox)
+        news = self.names.presence.encode()
+        self.publisher = Publisher(self.broker, packer, self.counters, outbox=settings.outbox, news=news)
         self.durable = DurablePublisher(
             self.broker, packer, self.names, self.counters, outbox=settings.outbox, length=settings.stream_length
         )

@@ -44,8 +44,11 @@ Group = tuple[bytes, int, list[bytes]]
 class Publisher:
     """The sending side of the bus; its thread starts with the first event."""
 
-    def __init__(self, broker: Broker, packer: Packer, counters: Counters, *, outbox: tuple[int, int]) -> None:
+    def __init__(
+        self, broker: Broker, packer: Packer, counters: Counters, *, outbox: tuple[int, int], news: bytes = b""
+    ) -> None:
         self._broker = broker
+        self._news = news  # the channel of what a hub tells of itself, which is no event of its user's
         self._packer = packer
         self._counters = counters
         self._most_bytes, self._most_events = outbox
@@ -294,12 +297,12 @@ class Publisher:
                 raise BrokerUnavailable("Redis stands still, and another one has taken its place")
 
     def _on_reply(self, reply: Any) -> None:
-        _, _, bodies = self._in_flight.popleft()
+        channel, _, bodies = self._in_flight.popleft()
         if isinstance(reply, Exception):
             self._refused(reply, len(bodies))
         else:
             self._trouble = ""
-            self._counters.add("events.published", len(bodies))
+            self._counters.add("news.published" if channel == self._news else "events.published", len(bodies))
 
     def _refused(self, reply: Exception, events: int) -> None:
         self._counters.add("events.refused_by_redis", events)

@@ -285,6 +285,15 @@ def test_events_triggered_before_there_is_redis_are_kept_in_their_order(alone: N
     eventually(lambda: mouth.ask("hubnet.stats().get('events.published', 0)") == 100)
 
 
+def test_a_hub_counts_the_events_of_its_user_and_its_own_news_apart(alone: Net) -> None:
+    hub = alone.hub(NEWS)
+    alone.worker()
+    eventually(lambda: hub.ask("hubnet.stats().get('news.published', 0)"))
+    hub.run("tell('once')")
+    eventually(lambda: hub.ask("hubnet.stats().get('events.published', 0)"))
+    assert hub.ask("hubnet.stats()['events.published']") == 1
+
+
 @pytest.mark.processes
 def test_events_of_a_peer_that_has_not_started_are_bounded_in_number(alone: Net) -> None:
     mouth = alone.actor(NEWS, HUBNET_OUTBOX="1MiB,50", **NO_START)
