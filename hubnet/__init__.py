@@ -9,6 +9,7 @@ from hubnet.api import Listing, RemotePeer, flush, peer_group, peers, serve, wai
 from hubnet.connect import connect
 from hubnet.core.gap import Gap
 from hubnet.defaults import connections, info, invalid_connection, null, null_response, pass_through, stats
+from hubnet.describe import describe
 from hubnet.environment import configure
 from hubnet.errors import (
     AuthenticationError,
@@ -40,7 +41,7 @@ from hubnet.subscribe import subscribe
 
 __all__ = [
     "connect", "event", "subscribe", "flag",
-    "Peer", "RemotePeer", "Listing", "peers", "peer_group", "wait_for", "serve", "configure", "stats", "flush", "Gap",
+    "Peer", "RemotePeer", "Listing", "peers", "peer_group", "wait_for", "serve", "configure", "describe", "stats", "flush", "Gap",
     "info", "connections", "pass_through", "null", "null_response", "invalid_connection",
     "AuthenticationError", "BrokerUnavailable", "CallCancelled", "CallError", "CallTimeout", "ConfigError", "DecodeError",
     "EncodeError", "HubnetError", "InvalidConnection", "LocalProtocolError", "NoHub", "NoPeer", "NotAllowed", "PeerBusy",

@@ -81,9 +81,10 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
             also served under its file's module name.
         idempotent: running it twice does no harm, so a call that may have been lost is sent again.
         limit: most runs of it at once that others may have on this peer; what this peer calls itself is not counted.
-        allow: whose calls are served: as `groups` of ``subscribe``, or a dict of its filters, such as
-            ``{"groups": "leads", "hubs_only": True}``; everybody's by default. It keeps mistakes out, not enemies: whoever
-            has the secret may call itself by any group. What this peer calls itself is served.
+        allow: whose calls are served: as `groups` of ``subscribe``, or a dict of its filters and of labels (see
+            ``describe``), such as ``{"groups": "leads", "labels": {"tags": ["optix", "cuda"]}}``, where a list means any of
+            its values; everybody's by default. It keeps mistakes out, not enemies: whoever has the secret may call itself by
+            any group and label. What this peer calls itself is served.
 
     Returns:
         The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there. A call here may

@@ -29,7 +29,7 @@ def _builtin(function: Callable[Parameters, Result]) -> Connected[Parameters, Re
 @_builtin
 def info(*args: Any, **kwargs: Any) -> dict[str, Any]:
     """Friendly id and labels of a peer: ``info(peer=…)``."""
-    return {**peers.Peer().friendly_id, "labels": {}}
+    return {**peers.Peer().friendly_id, "labels": peers.Peer().labels}
 
 
 @_builtin

@@ -229,7 +229,9 @@ class Parts:
             return "is not for a peer that did not say who it is"
         caller, hub = decode_id(link.foreign_id), bool(link.friendly.get("hub"))
         machine_id = str(link.friendly.get("machine", ""))
-        if callers.matches(peer_id=link.foreign_id, group=caller.group, hub=hub, machine=machine_id):
+        if callers.matches(
+            peer_id=link.foreign_id, group=caller.group, hub=hub, machine=machine_id, labels=link.friendly.get("labels")
+        ):  # fmt: skip
             return ""
         who = f"{'the hub' if hub else 'the peer'} {caller.host}:{caller.port} of group {caller.group}"
         return f"is not for {who}: see its allow="
@@ -244,7 +246,7 @@ class Parts:
         self.counters.add(what)
 
     def _hello(self) -> bytes:
-        said = {**self.peer.friendly_id, "machine": self.machine, "id": self.id.decode()}
+        said = {**self.peer.friendly_id, "machine": self.machine, "id": self.id.decode(), "labels": self.tables.labels}
         return json.dumps(said).encode()
 
     def _who(self) -> dict[str, Any]:

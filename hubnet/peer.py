@@ -316,6 +316,18 @@ class _Peer:
         return self.settings.is_hub
 
     @property
+    def labels(self) -> dict[str, Any]:
+        """What ``hubnet.describe`` has said of this peer."""
+        return {name: list(label) if isinstance(label, list) else label for name, label in self.tables.labels.items()}
+
+    def describe(self, labels: dict[str, Any]) -> None:
+        """Change some labels, for the register and for whoever is called from now on."""
+        self.tables.describe(labels)
+        self.announce()
+        if self._parts is not None:
+            self._parts.caller.greet_anew()
+
+    @property
     def friendly_id(self) -> dict[str, Any]:
         """group, host, port, hub, executable, user."""
         parts = self._parts or self.ready()
@@ -334,7 +346,7 @@ class _Peer:
         live = sorted({one.event for one in self.subscriptions if parts.subscriber.is_live(one)})
         return {
             **self.friendly_id, "id": parts.id.decode(), "hostname": socket.gethostname(), "pid": os.getpid(),
-            "incarnation": self._incarnation.hex(), "state": self.state, "reachable": True, "reason": "", "labels": {},
+            "incarnation": self._incarnation.hex(), "state": self.state, "reachable": True, "reason": "", "labels": self.labels,
             "connections": self.tables.connections.tags(), "subscriptions": live, "version": VERSION,
             "since": self._since, "machine": parts.machine, "revision": self._revision,
         }  # fmt: skip

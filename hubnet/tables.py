@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hubnet.autostart import Imports
 from hubnet.core.connections import Connection, Connections
 from hubnet.core.flags import Flags, Handler
+from hubnet.core.labels import Label, changed
 
 if TYPE_CHECKING:
     from hubnet.bus.subscription import Subscription
@@ -78,7 +79,7 @@ def _name_in_its_module(function: Callable[..., Any]) -> str:
 
 
 class Tables:
-    """Connections, flags, subscriptions, which events are durable, and the modules that all of these came from.
+    """Connections, flags, subscriptions, which events are durable, labels, and the modules that all of these came from.
 
     Args:
         beyond: other tables, from which these begin as a copy. What modules register here while they are imported is theirs
@@ -90,6 +91,7 @@ class Tables:
         self.flags: Flags = Flags(beyond.flags if beyond else {})
         self.subscriptions: list[SubscriptionWish] = list(beyond.subscriptions if beyond else ())
         self.durable: dict[str, bool | str] = dict(beyond.durable if beyond else {})
+        self.labels: dict[str, Label] = dict(beyond.labels if beyond else {})
         self.imports = Imports()
         self._beyond = beyond
         for connection in beyond.connections if beyond else ():
@@ -122,6 +124,12 @@ class Tables:
         if beyond := self._tables_of_imports():
             beyond.declare_event(name, durable)
         return self.durable.setdefault(name, durable)
+
+    def describe(self, labels: dict[str, Any]) -> None:
+        """Change some labels."""
+        if beyond := self._tables_of_imports():
+            beyond.describe(labels)
+        self.labels = changed(self.labels, labels)
 
     def _tables_of_imports(self) -> Tables | None:
         return self._beyond if self._beyond and Origin.now().importing else None

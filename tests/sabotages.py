@@ -273,7 +273,7 @@ DEFAULTS = (
     Sabotage(
         "info-of-the-caller",
         "defaults.py",
-        'return {**peers.Peer().friendly_id, "labels": {}}',
+        'return {**peers.Peer().friendly_id, "labels": peers.Peer().labels}',
         "call = peers.here.call\n"
         '    return {**(call.link.friendly if call.link else peers.Peer().friendly_id), "labels": {}}',
         (
@@ -285,7 +285,7 @@ DEFAULTS = (
     Sabotage(
         "info-without-a-key",
         "defaults.py",
-        'return {**peers.Peer().friendly_id, "labels": {}}',
+        'return {**peers.Peer().friendly_id, "labels": peers.Peer().labels}',
         'said = {**peers.Peer().friendly_id, "labels": {}}\n    del said["executable"]\n    return said',
         ("info: Returns: peer.friendly_id",),
     ),

@@ -13,7 +13,7 @@ from hubnet.errors import ConfigError
 class Filter(Protocol):
     """Decides on what a peer says of itself."""
 
-    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool: ...
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str, labels: Any = None) -> bool: ...
 
 
 class Connection:

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from hubnet.core.identity import came, decode_id, group_name
+from hubnet.core.labels import Wanted, are_there, wanted
 from hubnet.core.targets import boolean, peer_id_of
 
 DEEPEST = 8
@@ -26,20 +27,23 @@ class Query(NamedTuple):
         hubs_only: hubs alone.
         machine: peers of this machine alone, or None.
         ids: these peers alone, or None.
+        labels: peers alone that have these, by name; () for all.
     """
 
     groups: frozenset[str] | None = None
     hubs_only: bool = False
     machine: str | None = None
     ids: frozenset[bytes] | None = None
+    labels: Wanted = ()
 
-    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool:
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str, labels: Any = None) -> bool:
         """Whether a peer of this description is meant."""
         return (
             (self.groups is None or group in self.groups)
             and (not self.hubs_only or hub)
             and (self.machine is None or machine == self.machine)
             and (self.ids is None or peer_id in self.ids)
+            and (not self.labels or are_there(self.labels, labels))
         )
 
     def where(self) -> frozenset[str] | None:
@@ -55,9 +59,9 @@ class AnyOf(NamedTuple):
 
     queries: tuple[Query | AnyOf | AllOf, ...]
 
-    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool:
+    def matches(self, **description: Any) -> bool:
         """Whether a peer of this description is meant."""
-        return any(query.matches(peer_id=peer_id, group=group, hub=hub, machine=machine) for query in self.queries)
+        return any(query.matches(**description) for query in self.queries)
 
     def where(self) -> frozenset[str] | None:
         """The groups whose events can match, or None for any."""
@@ -72,9 +76,9 @@ class AllOf(NamedTuple):
 
     queries: tuple[Query | AnyOf | AllOf, ...]
 
-    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str) -> bool:
+    def matches(self, **description: Any) -> bool:
         """Whether a peer of this description is meant."""
-        return all(query.matches(peer_id=peer_id, group=group, hub=hub, machine=machine) for query in self.queries)
+        return all(query.matches(**description) for query in self.queries)
 
     def where(self) -> frozenset[str] | None:
         """The groups whose events can match, or None for any."""
@@ -119,14 +123,15 @@ def filter_of(wish: Any, parameter: str, depth: int = 0) -> Query | AnyOf:
     return Query(ids=frozenset((peer_id,)))
 
 
-_FILTERS = frozenset(("groups", "hubs_only", "peers"))
+_FILTERS = frozenset(("groups", "hubs_only", "peers", "labels"))
 
 
 def callers_of(wish: Any) -> Query | AnyOf | AllOf:
     """The filter that ``allow`` of ``connect`` means.
 
     Args:
-        wish: as `groups` of ``subscribe``; or a dict of its filters ``groups``, ``hubs_only`` and ``peers``, which combine.
+        wish: as `groups` of ``subscribe``; or a dict of its filters ``groups``, ``hubs_only`` and ``peers``, and of ``labels``,
+            which combine.
 
     Raises:
         TypeError, ValueError: naming the parameter.
@@ -135,7 +140,8 @@ def callers_of(wish: Any) -> Query | AnyOf | AllOf:
         return filter_of(wish, "connect(allow=…), allow")
     named = {**dict.fromkeys(("groups", "peers")), "hubs_only": False, **wish}
     hubs_only = Query(hubs_only=boolean(named["hubs_only"], "connect(allow={'hubs_only': …})"))
-    return AllOf((filter_of(named["groups"], "groups"), filter_of(named["peers"], "peers"), hubs_only))
+    labelled = Query(labels=wanted(wish["labels"], "connect(allow={'labels': …})") if "labels" in wish else ())
+    return AllOf((filter_of(named["groups"], "groups"), filter_of(named["peers"], "peers"), hubs_only, labelled))
 
 
 def group_names(groups: str | Iterable[str] | None, parameter: str = "groups") -> frozenset[str] | None:

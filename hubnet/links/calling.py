@@ -297,10 +297,17 @@ class Caller:
     def renew(self) -> None:
         """Let go of links under another key than the one that is offered first, as soon as no call uses them."""
         kid = self._dialler.kid
+        self._let_go(lambda pool: pool.kid != kid)
+
+    def greet_anew(self) -> None:
+        """Let go of all links, as soon as no call uses them: what we say of ourselves on them has changed."""
+        self._let_go(lambda _: True)
+
+    def _let_go(self, which: Callable[[Pool], bool]) -> None:
         with self._lock:
             for peer_id, (endpoint, pool) in list(self.pools.items()):
-                if pool.kid != kid:
-                    self.pools[peer_id] = (endpoint, Pool(kid))
+                if which(pool):
+                    self.pools[peer_id] = (endpoint, Pool(self._dialler.kid))
                     pool.close()
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.waiting import eventually
+
 from .conftest import Actor, Net, Raised
 
 SERVES = """
@@ -89,9 +91,67 @@ def test_a_single_peer_may_be_meant(shared: Net, callers: dict[str, Actor]) -> N
     one.leave()
 
 
+LABELLED = """
+    @hubnet.connect("leads", allow={"labels": {"role": "lead"}})
+    def for_leads(): return "lead"
+    @hubnet.connect("renders", allow={"labels": {"tags": ["optix", "cuda"], "gpu": 1}})
+    def for_renderers(): return "renders"
+    @hubnet.connect("both", allow={"groups": "labelled", "labels": {"role": "lead"}})
+    def for_both(): return "both"
+"""
+
+
+def allowed(one: Actor) -> set[str]:
+    """Which of the labelled connections it may call."""
+    return set(one.ask("[tag for tag in ('leads', 'renders', 'both') if tried(tag)]"))
+
+
+def test_labels_say_who_may_call_from_the_next_call_on(shared: Net, callers: dict[str, Actor]) -> None:
+    worker = shared.worker(LABELLED, HUBNET_GROUP="with labels")
+    caller = shared.worker(
+        """
+        def tried(tag):
+            try:
+                return worker.call(tag)
+            except hubnet.NotAllowed:
+                return None
+        worker = hubnet.wait_for(1, 'with labels')[0]
+        """,
+        HUBNET_GROUP="labelled",
+    )
+    assert allowed(caller) == set()
+    caller.run("hubnet.describe(role='lead', tags=['optix', 'fast'])")
+    assert allowed(caller) == {"leads", "both"}
+    caller.run("hubnet.describe(gpu=1)")
+    assert allowed(caller) == {"leads", "both", "renders"}
+    caller.run("hubnet.describe(role=None, tags='cuda')")
+    assert allowed(caller) == {"renders"}
+    for one in (worker, caller):
+        one.leave()
+
+
+def test_labels_are_told_by_info_and_in_the_record(shared: Net, callers: dict[str, Actor]) -> None:
+    one = shared.worker("hubnet.describe(role='lead', tags=('a', 'b'))", HUBNET_GROUP="described")
+    said = {"role": "lead", "tags": ["a", "b"]}
+    guest = callers["guest"]
+    guest.run("one = hubnet.wait_for(1, 'described')[0]")
+    assert guest.ask("one.labels") == said
+    assert guest.ask("hubnet.info(peer=one)['labels']") == said
+    one.run("hubnet.describe(role=None, slots=4)")
+    assert guest.ask("hubnet.info(peer=one)['labels']") == {"tags": ["a", "b"], "slots": 4}
+    eventually(
+        lambda: guest.ask("hubnet.peers('described', refresh=True)[0].labels") == {"tags": ["a", "b"], "slots": 4}
+    )
+    one.leave()
+
+
 @pytest.mark.parametrize(
     ("allow", "kind", "text"),
     [
+        ("{'labels': 5}", "TypeError", "'labels': …}.* takes a dict of labels"),
+        ("{'labels': {}}", "TypeError", "takes a dict of labels"),
+        ("{'labels': {5: 1}}", "TypeError", "a label's name is a str"),
+        ("{'labels': {'role': None}}", "TypeError", "'role' is a str, a number"),
         ("5", "TypeError", r"connect\(allow=…\), allow= takes a group \(str\)"),
         ("{'hubs_only': 1}", "TypeError", "hubs_only"),
         ("{'groups': 5}", "TypeError", "groups= takes a group"),

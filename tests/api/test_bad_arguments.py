@@ -497,7 +497,21 @@ CONFIGURE = [
     ("hubnet.configure(groop='x')", ConfigError, "configure()", "there are: group, ", "'groop'"),
     ("hubnet.configure(**{LONG: 1})", ConfigError, "configure()", "there are: group, ", "'xxx"),
 ]  # fmt: skip
-TABLE = [*CONNECT, *CALL, *TIMEOUT, *EVENTS, *SUBSCRIBE, *FLAGS, *LISTING, *REMOTE_PEER, *PEER, *CONFIGURE]
+DESCRIBE = [
+    ("hubnet.describe(a=object())", TypeError, "describe(a=…)", "a str, a number, True, False, or a list", "object"),
+    ("hubnet.describe(a=b'x')", TypeError, "describe(a=…)", "a str, a number", "bytes: b'x'"),
+    ("hubnet.describe(a={'b': 1})", TypeError, "describe(a=…)", "a str, a number", "dict: {'b': 1}"),
+    ("hubnet.describe(a=[['b']])", TypeError, "describe(a=…)", "a str, a number", "list: [['b']]"),
+    ("hubnet.describe(a=[None])", TypeError, "describe(a=…)", "a str, a number", "list: [None]"),
+    ("hubnet.describe(a=LOOP)", TypeError, "describe(a=…)", "a str, a number", "list: ["),
+    ("hubnet.describe(a=Broken())", TypeError, "describe(a=…)", "a str, a number", "Broken"),
+    ("hubnet.describe(a=nan)", ValueError, "describe(a=…)", "a finite number", "float: nan"),
+    ("hubnet.describe(a=HUGE)", ValueError, "describe(a=…)", "at most 64 bits", "int that cannot be shown"),
+    ("hubnet.describe(a='\\udcff')", ConfigError, "describe(a=…)", "UTF-8", r"'\udcff'"),
+    ("hubnet.describe(a='x' * 4090)", ValueError, "describe(a)", "4099 bytes", "at most 4096"),
+    ("hubnet.describe(1)", TypeError, "describe()", "0 positional arguments"),
+]
+TABLE = [*DESCRIBE, *CONNECT, *CALL, *TIMEOUT, *EVENTS, *SUBSCRIBE, *FLAGS, *LISTING, *REMOTE_PEER, *PEER, *CONFIGURE]
 
 
 @pytest.mark.parametrize(("call", "kind", "texts"), [(call, kind, texts) for call, kind, *texts in TABLE], ids=ascii)
@@ -595,6 +609,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], list[str]]] = {
         name: (functools.partial(getattr(hubnet, name), peer=ID), ["peer", "timeout", "time_out"])
         for name in ("info", "connections", "stats", "null", "pass_through")
     },
+    "describe": (hubnet.describe, ["a", "role"]),
     "event": (_decorated(hubnet.event), ["name", "durable"]),
     "event()": (_applied(hubnet.event), ["it"]),
     "a trigger": (lambda **given: NAMES["tell"](given.get("pair", ((), given))), ["pair", "a", "b"]),
