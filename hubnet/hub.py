@@ -89,6 +89,7 @@ class Hub:
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
+        self._ahead: float | None = None  # of our monotonic clock, the register's own
         self._met = ""  # which register the last round found
         self._last = self._renewed = self._swept = float("-inf")  # when the last round was, and renewed and swept
         self._healthy = True
@@ -318,12 +319,20 @@ class Hub:
         own = now - self._renewed >= self._lease / membership.RENEWALS_PER_LEASE
         self._renew(last, own=own or not self._healthy, everyone=not self._healthy)
         self._renewed = now if own else self._renewed
+        self._follow_clock()
         self._watch.look_again(now)
         if now - self._swept >= self._lease / membership.RENEWALS_PER_LEASE:
             self._swept = now + machine.jitter(0, self._tick)  # hubs should not sweep in step
             snapshot = self._registry.snapshot()
             self._note_lonely_loopback(snapshot)
             self._watch.sweep(snapshot)
+
+    def _follow_clock(self) -> None:
+        """A register whose clock was set back would keep the dead for as long: everybody has a fresh lease, by the new clock."""
+        before, self._ahead = self._ahead, self._registry.clock - time.monotonic()
+        if before is not None and self._ahead < before - self._lease:
+            _log.warning("the clock of Redis was set back by %.0f s: all leases are renewed", before - self._ahead)
+            self._registry.renew(self._registry.snapshot().records)
 
     def _wait(self, seconds: float) -> None:
         """Until the next tick; news go out at most every 100 ms."""

@@ -137,6 +137,11 @@ class Registry:
         self._now, self.epoch = renewed.now / 1000, renewed.epoch
         return renewed.missing
 
+    @property
+    def clock(self) -> float:
+        """The store's own time when it last told it, in seconds."""
+        return self._now
+
     def snapshot(self) -> Snapshot:
         """All records; read again only when the version says so."""
         late = self._store.late()

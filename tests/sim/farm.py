@@ -96,7 +96,7 @@ def _goes_on_when_buried(world: World, hub: HubProcess, member: Peer) -> None:
 
 def _harm_between(world: World, peer: Peer, hub: HubProcess) -> None:
     what = world.dice.choice(
-        ("cut", "cut", "shut", "cut from redis", "heal", "redis away", "redis forgets", "redis jumps")
+        ("cut", "cut", "shut", "cut from redis", "heal", "redis away", "redis forgets", "redis jumps", "redis set back")
     )  # fmt: skip
     if what == "cut":
         world.cut(peer.host, hub.host)
@@ -113,6 +113,8 @@ def _harm_between(world: World, peer: Peer, hub: HubProcess) -> None:
         world.register = Register()
     elif what == "redis jumps":
         world.jump(3600.0)
+    elif what == "redis set back":
+        world.jump(-3600.0)
 
 
 def _start(process: Process) -> None:

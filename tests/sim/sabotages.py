@@ -46,6 +46,7 @@ def _whoever(real: Any) -> Any:
 
 
 SABOTAGES: dict[str, tuple[Any, str, Change]] = {
+    "a clock that was set back is not followed": (Hub, "_follow_clock", lambda real: lambda self: None),
     "repeats are delivered": (Sequence, "arrive", _arrival(lambda said, _: Arrival(said.lost, 0))),
     "all is taken for a repeat": (Sequence, "arrive", _arrival(lambda said, count: Arrival(said.lost, count))),
     "holes are not counted": (Sequence, "arrive", _arrival(lambda said, _: Arrival(0, said.repeated))),

@@ -79,7 +79,7 @@ class World:
         self.processes: dict[bytes, Process] = {}
         self.register = Register()
         self.redis_up = True
-        self.redis_ahead = 0.0
+        self.redis_ahead = 1e6  # its own clock, which may be set back
         self.leases_ended_early_at = float("-inf")
         self.left: Counter[str] = Counter()
         self.withdrawn: Counter[str] = Counter()
@@ -162,7 +162,7 @@ class World:
         self._shut.clear()
 
     def jump(self, seconds: float) -> None:
-        """The clock of Redis's machine is set forward, and all leases end."""
+        """The clock of Redis's machine is set: forward, and all leases end; or back, and none does."""
         self.redis_ahead += seconds
         self.leases_ended_early_at = self.now
 
