@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
+from mypy import api
 
 CODE = """
 import hubnet
@@ -32,7 +32,6 @@ async def use() -> None:
 
 
 def test_a_call_here_has_the_functions_own_type_and_one_with_peer_that_of_its_result(tmp_path: Path) -> None:
-    api = pytest.importorskip("mypy.api")
     file = tmp_path / "uses.py"
     file.write_text(CODE)
     said, _, _ = api.run(["--strict", "--no-incremental", "--hide-error-context", str(file)])
