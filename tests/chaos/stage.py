@@ -68,7 +68,7 @@ class Reader:
                 self.outcomes += line["what"] == "end"
                 if line["what"] == "count":
                     self.outcomes = sum(count for what, count in line["counts"].items() if what.startswith("end "))
-                if line["what"] in {"born", "listing", "obeyed", "last", "counters", "bye"}:
+                if line["what"] in {"born", "listing", "obeyed", "last", "counters", "bye", "weighed"}:
                     self.lines.append(line)
         return self
 

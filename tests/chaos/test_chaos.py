@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests import requirements_
 
+from . import soak
 from .run import Wish, run
 
 SEED = 5
@@ -26,3 +29,16 @@ def test_a_net_under_fire_keeps_its_promises(tmp_path: Path):
     assert numbers["heard"] >= 500
     assert numbers["left"] >= 2
     assert numbers["NO"] + numbers["MAYBE"] >= 5
+
+
+def test_a_soak_weighs_each_process_and_steers_its_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not what memory did: that takes half an hour."""
+    requirements_.server_binary()
+    monkeypatch.setattr(soak, "_FULL_SPEED", 2.0)
+    monkeypatch.setattr(soak, "_LOOK", 1.0)
+    wish = Wish(SEED, 5.0, every=0.0, hubs=1, workers=2, callers=1, threads=2)
+    numbers = soak.soak(wish, tmp_path, warm_up=1.0).numbers
+    assert set(numbers["memory"]) == {"h1", "w1", "w2", "c1"}
+    assert all(one["MiB"] > 5 for one in numbers["memory"].values())
+    assert numbers["calls a second, full speed"] > 0
+    assert numbers["in the soak"] > 0
