@@ -54,7 +54,8 @@ def subscribe(
 
     Returns:
         The function, unwrapped; it may be ``async def``. It gets the pair that the trigger returned. What it raises is
-        logged and harms nobody. When its module is reloaded, its new text takes its place.
+        logged and harms nobody. When the module that subscribes it is reloaded, its new text takes its place; so does a
+        notebook's cell that is run again, for a handler of the same name.
 
     Raises:
         TypeError, ValueError, ConfigError: naming the parameter.
