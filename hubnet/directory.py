@@ -43,7 +43,8 @@ _BACKOFF = 1.0
 _ANSWER_LIMIT = 5.0
 _FRIENDLY = ("group", "host", "port", "hub", "executable", "user")
 _NEXT_AFTER = 0.5
-"""Seconds until the next hub is asked as long as there is one: the first may be stopped, and who asks may not have five."""
+"""Seconds until the next hub is asked, where there is one: the first may be stopped, and who asks may not have five. More where
+hubs are slow."""
 _TIGHT = 0.25  # the last part of the time: whoever is asked in it may have no chance to answer
 
 
@@ -85,6 +86,7 @@ class Directory:
         self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._entries: list[HubEntry] = []
         self._silent: dict[bytes, float] = {}
+        self._patience = _NEXT_AFTER
         self._endpoints: dict[bytes, Endpoint] = {}
         self._asking: dict[bytes, threading.RLock] = {}
         self._listings: dict[Query, _Kept] = {}
@@ -148,7 +150,7 @@ class Directory:
 
     def identify(self, host: str, port: int, deadline: float) -> Endpoint:
         """The peer that listens at host and port: ask whoever answers there for its id."""
-        link = self._dialler.dial(host, port, Self(ANY_ID, ANY_INCARNATION), deadline)
+        link = self._dialler.dial(host, port, Self(ANY_ID, ANY_INCARNATION), deadline, sure=True)
         try:
             said = ask_over(link, WHO, deadline=deadline)
         finally:
@@ -184,26 +186,30 @@ class Directory:
             return self._ask_ourselves(self._hub.resolve if tag == RESOLVE else self._hub.list, args, deadline)
         failure: Exception | None = None
         question = Connection(tag, _asked_there, idempotent=True)
-        fresh = known = False
+        rounds, known = 0, False
         tight = deadline - _TIGHT * (deadline - time.monotonic())
         while True:
             telling = failure is None or time.monotonic() < tight  # what the deadline cuts short is no news
             try:
-                hubs = self._the_silent_last(self.hubs_in_order(deadline, fresh=fresh))
+                hubs = self._the_silent_last(self.hubs_in_order(deadline, fresh=rounds > 0))
                 known = True
-                for others, hub in zip(range(len(hubs) - 1, -1, -1), hubs, strict=True):
-                    left = deadline - time.monotonic()
+                for hub in hubs:
+                    begun = time.monotonic()
+                    left = deadline - begun
                     if left <= 0:
                         break
-                    limit = min(left / 2, _NEXT_AFTER) if others and not fresh else min(left, _ANSWER_LIMIT)
+                    limit = self._time_for(hub, hubs, left, rounds)
                     endpoint = Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {})
                     self._hub_endpoints[hub.peer_id] = endpoint
                     try:
-                        return self._asker.call(question, hub.peer_id, args, {}, limit)
+                        said = self._asker.call(question, hub.peer_id, args, {}, limit)
+                        self._patience = max(_NEXT_AFTER, 2 * (time.monotonic() - begun))
+                        return said
                     except (CallError, AuthenticationError, ProtocolError) as error:
                         if isinstance(error.__cause__, BrokerUnavailable):
                             raise error.__cause__ from None
-                        self._silent[hub.peer_id] = time.monotonic() + self._lease
+                        if isinstance(error, PeerUnreachable) or isinstance(error.__cause__, Unreachable):
+                            self._silent[hub.peer_id] = time.monotonic() + self._lease
                         failure = error if telling else failure
             except (BrokerUnavailable, CallError, AuthenticationError, ProtocolError) as error:
                 if telling and (not known or time.monotonic() < deadline):
@@ -211,8 +217,9 @@ class Directory:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            if not fresh:
-                fresh = True
+            rounds += 1
+            self._patience = max(self._patience, min(_NEXT_AFTER * 2.0**rounds, _ANSWER_LIMIT))
+            if rounds == 1:
                 continue
             with self._changed:
                 self._changed.wait(min(left, _BACKOFF * machine.jitter(0.05, 0.5)))
@@ -222,9 +229,17 @@ class Directory:
         raise NoHub(f"no hub answered in time{reason}") from failure
 
     def _the_silent_last(self, hubs: list[HubEntry]) -> list[HubEntry]:
-        """Whoever did not answer within the last lease is asked after the others."""
-        now = time.monotonic()
-        return sorted(hubs, key=lambda hub: self._silent.get(hub.peer_id, 0.0) > now)
+        """Whoever was not reached within the last lease is asked after the others."""
+        return sorted(hubs, key=self._is_silent)
+
+    def _is_silent(self, hub: HubEntry) -> bool:
+        return self._silent.get(hub.peer_id, 0.0) > time.monotonic()
+
+    def _time_for(self, hub: HubEntry, hubs: list[HubEntry], left: float, rounds: int) -> float:
+        """The seconds that one hub gets of those that are left: all have a short turn, then the last good one has all of it."""
+        good = [one for one in hubs if not self._is_silent(one)] or hubs
+        whole = len(hubs) == 1 or (rounds > 0 and hub is good[-1])
+        return min(left, _ANSWER_LIMIT) if whole else min(left / 2, self._patience)
 
     def why_no_hub(self) -> str:
         """The rest of a sentence on hubs, where none of our secret is known."""
@@ -271,16 +286,17 @@ class Directory:
             NoHub: nobody could say.
         """
         before = self._endpoints.get(peer_id)
-        if not fresh and (known := _who_calls(peer_id) or before):
+        told = _who_calls(peer_id)
+        if told is not None and before is not None and before.incarnation == told.incarnation:
+            told = None  # where it was reached is worth more than the address in its id
+        if not fresh and (known := told or before):
             return known
         asking = self._asking.setdefault(peer_id, threading.RLock())
         if not asking.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise NoHub("no hub answered in time")
         try:  # of many threads that want the same peer one asks: each would open a link to the hub
-            told = self._endpoints.get(peer_id)
-            if told is None or told is before:
-                told = self._resolved(peer_id, deadline)
-            return told
+            now = self._endpoints.get(peer_id)
+            return self._resolved(peer_id, deadline) if now is None or now is before else now
         finally:
             self._asking.pop(peer_id, None)
             asking.release()

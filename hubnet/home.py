@@ -137,7 +137,7 @@ class Home:
         for hub in hubs:
             try:
                 wanted = Self(digest_of(hub.peer_id), hub.incarnation)
-                link = self._dialler.dial(hub.host, hub.port, wanted, time.monotonic() + _ANSWER_LIMIT)
+                link = self._dialler.dial(hub.host, hub.port, wanted, time.monotonic() + _ANSWER_LIMIT, sure=True)
             except (CallError, AuthenticationError, ProtocolError) as error:
                 failure = error
                 continue

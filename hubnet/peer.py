@@ -322,10 +322,10 @@ class _Peer:
 
     def describe(self, labels: dict[str, Any]) -> None:
         """Change some labels, for the register and for whoever is called from now on."""
-        self.tables.describe(labels)
-        self.announce()
-        if self._parts is not None:
-            self._parts.caller.greet_anew()
+        if self.tables.describe(labels):
+            self.announce()
+            if self._parts is not None:
+                self._parts.caller.greet_anew()
 
     @property
     def friendly_id(self) -> dict[str, Any]:

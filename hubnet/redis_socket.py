@@ -118,7 +118,9 @@ def answer(sock: socket.socket, command: Sequence[bytes], limit: float = ANSWER_
     return reply
 
 
-def next_reply(sock: socket.socket, reader: Any, end: float, most: int = ANSWER_BYTES) -> Any:
+def next_reply(
+    sock: socket.socket, reader: Any, end: float, most: int = ANSWER_BYTES, *, pace: float = float("inf")
+) -> Any:
     """What Redis says next, which may be an error.
 
     Args:
@@ -126,6 +128,7 @@ def next_reply(sock: socket.socket, reader: Any, end: float, most: int = ANSWER_
         reader: a ``hiredis.Reader`` that has nothing left.
         end: monotonic seconds by which all of it must be here.
         most: bytes.
+        pace: the slowest that will do, in bytes a second: as long as it is kept the end moves away.
 
     Raises:
         TooMuch: it is longer; the socket is of no more use.
@@ -133,7 +136,7 @@ def next_reply(sock: socket.socket, reader: Any, end: float, most: int = ANSWER_
     """
     got = 0
     while (reply := reader.gets()) is False:
-        if (left := end - time.monotonic()) <= 0:
+        if (left := end + got / pace - time.monotonic()) <= 0:
             raise TimeoutError("no whole answer in time")
         sock.settimeout(left)
         data = sock.recv(262_144)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,12 +21,12 @@ class Origin(NamedTuple):
     """The text that registers something: the innermost one of a module that is being run, whoever's functions it uses for that.
 
     Attributes:
-        module: its name; "": none is being run.
+        names: what that module defines; {}: none is being run.
         load: differs when a module is loaded anew; ``__main__`` may be many texts, such as the cells of a notebook.
-        importing: whether it is being imported for the first time.
+        importing: whether it is being imported, or reloaded.
     """
 
-    module: str = ""
+    names: dict[str, Any]
     load: object = None
     importing: bool = False
 
@@ -36,11 +37,18 @@ class Origin(NamedTuple):
         while frame is not None and frame.f_code.co_name != "<module>":
             frame = frame.f_back
         if frame is None:
-            return cls()
-        name, spec = str(frame.f_globals.get("__name__")), frame.f_globals.get("__spec__")
-        if name == "__main__":
-            return cls(name, frame.f_code)
-        return cls(name, spec, bool(getattr(spec, "_initializing", False)))
+            return cls({})
+        names = frame.f_globals
+        if names.get("__name__") == "__main__":
+            return cls(names, frame.f_code)
+        module = sys.modules.get(str(names.get("__name__")))
+        spec = names.get("__spec__")
+        return cls(names, spec, spec is not None and getattr(module, "__dict__", None) is names)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the program's own, or what is typed into it."""
+        return self.names.get("__name__") == "__main__"
 
 
 class SubscriptionWish:
@@ -56,26 +64,36 @@ class SubscriptionWish:
         self.event = event
         self.make = make
         self.module: str = getattr(handler, "__module__", None) or "__main__"
+        self._handler = handler
         self._name = _name_in_its_module(handler)
+        self._load = getattr(sys.modules.get(self.module), "__spec__", None)
         self._origin = Origin.now()
 
     def replaces(self, earlier: SubscriptionWish) -> bool:
         """Whether this comes of the same text, run once more, or of a newer one in its place.
 
-        A module's new text is there for all of the old one; one of ``__main__`` for its own handlers, by event and name.
+        A module that is loaded anew is there for all that it subscribed before. Otherwise it is a matter of the handler, by name
+        and event: of a module that was loaded anew, or of ``__main__`` where another text of it is run in the same place.
         """
         mine, its = self._origin, earlier._origin
-        if not mine.module or mine.module != its.module or mine.load is its.load:
-            return False
-        if mine.module != "__main__":
+        if mine.names and mine.names is its.names and not mine.is_main and mine.load is not its.load:
             return True
-        return bool(self._name) and (self.event, self._name) == (earlier.event, earlier._name)
+        if not self._name or (self.event, self.module, self._name) != (earlier.event, earlier.module, earlier._name):
+            return False
+        if self._handler is earlier._handler:
+            return False  # it is wanted twice, perhaps for different peers
+        if self.module == "__main__":
+            return mine.is_main and mine.names is its.names and mine.load is not its.load
+        return self._load is not earlier._load
 
 
 def _name_in_its_module(function: Callable[..., Any]) -> str:
     """The name that a ``def`` gave it there; "": none did."""
     name = function.__qualname__ if isinstance(function, FunctionType) else ""
     return "" if "<" in name else name  # <lambda>, <locals>
+
+
+_describing = threading.Lock()
 
 
 class Tables:
@@ -125,11 +143,13 @@ class Tables:
             beyond.declare_event(name, durable)
         return self.durable.setdefault(name, durable)
 
-    def describe(self, labels: dict[str, Any]) -> None:
-        """Change some labels."""
+    def describe(self, labels: dict[str, Any]) -> bool:
+        """Change some labels; whether that made a difference."""
         if beyond := self._tables_of_imports():
             beyond.describe(labels)
-        self.labels = changed(self.labels, labels)
+        with _describing:
+            before, self.labels = self.labels, changed(self.labels, labels)
+            return repr(self.labels) != repr(before)  # True is not 1
 
     def _tables_of_imports(self) -> Tables | None:
         return self._beyond if self._beyond and Origin.now().importing else None

@@ -83,6 +83,7 @@ class Watch:
         self._ended: deque[float] = deque(maxlen=10_000)
         self._suspects: set[bytes] = set()
         self._looking: set[bytes] = set()
+        self._looked_at: dict[bytes, float] = {}
         self.lock = threading.Lock()
         self.members: dict[bytes, Member] = {}
         self.colleagues: Colleagues | None = None
@@ -220,7 +221,9 @@ class Watch:
                 "half of the register fell silent: this hub may be cut off itself, so it waits before it declares anybody gone"
             )
         self._doubts = doubtful
-        for peer_id, silent_for in silent.items():
+        self._looked_at = {peer_id: at for peer_id, at in self._looked_at.items() if peer_id in silent}
+        for peer_id in sorted(silent, key=lambda one: self._looked_at.get(one, 0.0)):
+            silent_for = silent[peer_id]
             if doubtful and membership.is_fresh(silent_for, self._lease):
                 continue
             if len(self._looking) >= _MOST_AT_ONCE:
@@ -230,6 +233,7 @@ class Watch:
 
     def _look_at(self, peer_id: bytes, record: Record, silent_for: float) -> None:
         self._looking.add(peer_id)
+        self._looked_at[peer_id] = time.monotonic()
         try:
             self.begin(self._look_at_silent(peer_id, record, silent_for))
         except RuntimeError as error:  # no more threads are to be had

@@ -495,8 +495,8 @@ PEERS = (
     Sabotage(
         "initial-call-does-not-wait",
         "directory.py",
-        "            if not fresh:\n                fresh = True\n                continue\n",
-        "            if not fresh:\n                fresh = True\n                continue\n            break\n",
+        "            if rounds == 1:\n                continue\n",
+        "            if rounds == 1:\n                continue\n            break\n",
         ("peers: The initial call to this will hang for a few seconds.",),
     ),
 )

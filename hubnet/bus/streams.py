@@ -10,7 +10,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from hubnet.redis_socket import TooMuch, next_reply, resp
 PATIENCE = 30.0
 """Seconds until missing events are given up while Redis does not answer."""
 _ANSWER_LIMIT = 5.0
+_SLOWEST = 256 << 10  # bytes a second of a long answer
 _BACKOFF = 1.0
 _PAGE, _PAGE_BYTES = 16, 8 << 20
 _MOST_ANSWER = 80 << 20  # an event of the highest HUBNET_EVENT_LIMIT, or a page of those of the usual one
@@ -35,6 +37,8 @@ _MOST_CHANNELS = 10_000
 _FINAL = ("NOPERM", "ERR", "WRONGTYPE")
 _log = logging.getLogger("hubnet")
 Found = TypeVar("Found")
+_Entry = tuple[float, Envelope]
+"""When Redis took it, in milliseconds of its own clock, and what."""
 
 
 class _Refused(HubnetError):
@@ -57,16 +61,25 @@ class Talk:
     """A connection to Redis on which one command is asked at a time."""
 
     def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._open()
+
+    def _open(self) -> None:
         import hiredis
 
-        self.sock, self._owner = broker.open(time.monotonic() + _ANSWER_LIMIT)
+        self.sock, self._owner = self._broker.open(time.monotonic() + _ANSWER_LIMIT)
         self._reader = hiredis.Reader()
+
+    def begin_anew(self) -> None:
+        """On another connection: this one is in the middle of an answer that nobody wants."""
+        self.hang_up()
+        self._open()
 
     def ask(self, *command: bytes) -> Any:
         """The answer to one command."""
         self.sock.settimeout(_ANSWER_LIMIT)
         self.sock.sendall(resp(*command))
-        reply = next_reply(self.sock, self._reader, time.monotonic() + _ANSWER_LIMIT, _MOST_ANSWER)
+        reply = next_reply(self.sock, self._reader, time.monotonic() + _ANSWER_LIMIT, _MOST_ANSWER, pace=_SLOWEST)
         if isinstance(reply, Exception):
             said = str(reply)
             kind = _Refused if said.startswith(_FINAL) else BrokerUnavailable
@@ -114,8 +127,16 @@ class Streams:
         def work(talk: Talk) -> list[tuple[bytes, Envelope]]:
             begin, room = _now(talk) - since * 1000, _Room()
             found = []
-            for channel in known or [one for one in self._channels(talk) if wants(one)]:
-                found += [(at, channel, one) for at, one in self._read(talk, channel, Reading({}, (), begin), room)]
+            turns = deque(
+                (channel, self._pages(talk, channel, Reading({}, (), begin), room))
+                for channel in known or [one for one in self._channels(talk) if wants(one)]
+            )
+            while turns:  # a page of each, the newest first: a large channel leaves the others their share
+                channel, pages = turns.popleft()
+                if (page := next(pages, None)) is not None:
+                    found += [(at, channel, one) for at, one in page]
+                    turns.append((channel, pages))
+            found.reverse()  # what was written in the same millisecond, in its order
             if room.is_full:
                 self._counters.add("events.replays_cut")
                 _log.warning("more durable events of before than a subscriber reads at once: not all are heard")
@@ -200,27 +221,40 @@ class Streams:
             return False
         return True
 
-    def _read(self, talk: Talk, channel: bytes, reading: Reading, room: _Room) -> list[tuple[float, Envelope]]:
+    def _read(self, talk: Talk, channel: bytes, reading: Reading, room: _Room) -> list[_Entry]:
+        """What a reading wants of one channel, in the order in which it was written."""
+        return [entry for page in self._pages(talk, channel, reading, room) for entry in page][::-1]
+
+    def _pages(self, talk: Talk, channel: bytes, reading: Reading, room: _Room) -> Iterator[list[_Entry]]:
+        """The same by pages, the newest first."""
         key, end = self._names.stream(channel.decode()).encode(), b"+"
-        found: list[tuple[float, Envelope]] = []
-        page = 1
+        most = 1
         while not room.is_full:
-            entries = talk.ask(b"XREVRANGE", key, end, b"-", b"COUNT", b"%d" % page)
+            try:
+                entries = talk.ask(b"XREVRANGE", key, end, b"-", b"COUNT", b"%d" % most)
+            except TooMuch:
+                if most == 1:
+                    raise
+                most = 1
+                talk.begin_anew()
+                continue
             sizes = [sum(map(len, fields)) for _, fields in entries]
             room.looked_at -= sum(sizes)
+            found: list[_Entry] = []
             for entry_id, fields in entries:
                 at = float(entry_id.partition(b"-")[0])
                 if reading.enough(at):
-                    return found[::-1]
+                    yield found
+                    return
                 envelope = self._opened(channel, fields)
                 if envelope is not None and reading.wants(at, envelope):
                     found.append((at, envelope))
                     room.kept -= len(envelope.data)
-            if len(entries) < page:
-                break
+            yield found
+            if len(entries) < most:
+                return
             end = b"(" + entries[-1][0]
-            page = max(1, min(_PAGE, _PAGE_BYTES // max(1, *sizes)))  # as large as the last ones were
-        return found[::-1]
+            most = max(1, min(_PAGE, 2 * most, _PAGE_BYTES // max(1, *sizes)))  # what comes may be larger than the last
 
     def _opened(self, channel: bytes, fields: list[bytes]) -> Envelope | None:
         try:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
+from dataclasses import fields, is_dataclass
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 from hubnet.errors import HubnetError
@@ -130,16 +133,27 @@ def _all_in(value: object) -> Iterator[object]:
     while way:
         for one in way[-1][1]:
             yield one
-            if isinstance(one, (list, tuple, dict, set, frozenset)) and id(one) not in on_it:
-                way.append((id(one), iter(_parts(one))))
+            if id(one) not in on_it and (parts := _parts(one)) is not None:
+                way.append((id(one), iter(parts)))
                 on_it.add(id(one))
                 break
         else:
             on_it.discard(way.pop()[0])
 
 
-def _parts(value: Any) -> Iterable[object]:
-    return chain(value, value.values()) if isinstance(value, dict) else value
+def _parts(value: Any) -> Iterable[object] | None:
+    """What its repr shows as well; None: nothing else."""
+    if isinstance(value, dict):
+        return chain(value, value.values())
+    if isinstance(value, (list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)):
+        return value
+    if isinstance(value, BaseException):
+        return value.args
+    if isinstance(value, SimpleNamespace):
+        return vars(value).values()
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, one.name, None) for one in fields(value) if one.repr]
+    return None
 
 
 def _digits(number: int) -> int:

@@ -15,8 +15,8 @@ from hubnet.core.identity import came, text
 MOST_BYTES = 4096
 Scalar = str | int | float | bool
 Label = Scalar | list[Scalar]
-Wanted = tuple[tuple[str, frozenset[Scalar]], ...]
-"""Names, and for each the values of which one must be there."""
+Wanted = tuple[tuple[str, frozenset[tuple[bool, Scalar]]], ...]
+"""Names, and for each the values of which one must be there; True is not 1."""
 _RULE = "a str, a number, True, False, or a list of these"
 
 
@@ -45,7 +45,7 @@ def wanted(wish: Any, rule: str) -> Wanted:
     found = []
     for name, value in wish.items():
         label = _label(text(name, f"{rule}: a label's name is a str"), value, rule)
-        found.append((name, frozenset(label if isinstance(label, list) else (label,))))
+        found.append((name, frozenset(map(_told_apart, _all_of(label)))))
     return tuple(found)
 
 
@@ -54,8 +54,16 @@ def are_there(wish: Wanted, labels: Any) -> bool:
     return isinstance(labels, dict) and all(_has(labels.get(name), values) for name, values in wish)
 
 
-def _has(label: Any, values: frozenset[Scalar]) -> bool:
-    return any(_is_scalar(one) and one in values for one in (label if isinstance(label, list) else (label,)))
+def _has(label: Any, values: frozenset[tuple[bool, Scalar]]) -> bool:
+    return any(_is_scalar(one) and _told_apart(one) in values for one in _all_of(label))
+
+
+def _all_of(label: Any) -> list[Any]:
+    return label if isinstance(label, list) else [label]
+
+
+def _told_apart(value: Scalar) -> tuple[bool, Scalar]:
+    return isinstance(value, bool), value
 
 
 def _label(name: str, value: Any, where: str = "") -> Label:

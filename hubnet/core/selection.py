@@ -59,9 +59,12 @@ class AnyOf(NamedTuple):
 
     queries: tuple[Query | AnyOf | AllOf, ...]
 
-    def matches(self, **description: Any) -> bool:
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str, labels: Any = None) -> bool:
         """Whether a peer of this description is meant."""
-        return any(query.matches(**description) for query in self.queries)
+        return any(
+            query.matches(peer_id=peer_id, group=group, hub=hub, machine=machine, labels=labels)
+            for query in self.queries
+        )
 
     def where(self) -> frozenset[str] | None:
         """The groups whose events can match, or None for any."""
@@ -76,9 +79,12 @@ class AllOf(NamedTuple):
 
     queries: tuple[Query | AnyOf | AllOf, ...]
 
-    def matches(self, **description: Any) -> bool:
+    def matches(self, *, peer_id: bytes, group: str, hub: bool, machine: str, labels: Any = None) -> bool:
         """Whether a peer of this description is meant."""
-        return all(query.matches(**description) for query in self.queries)
+        return all(
+            query.matches(peer_id=peer_id, group=group, hub=hub, machine=machine, labels=labels)
+            for query in self.queries
+        )
 
     def where(self) -> frozenset[str] | None:
         """The groups whose events can match, or None for any."""

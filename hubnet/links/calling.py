@@ -89,6 +89,7 @@ class Caller:
         self.pools: dict[bytes, _Known] = {}
         self._lock = threading.Lock()
         self._counters = counters
+        self._greeting = 0  # how often what we say of ourselves has changed
         self.answered = 0
 
     def call(
@@ -223,6 +224,7 @@ class Caller:
         stale: Unreachable | None = None
         for fresh in (False, True):
             endpoint = self._where(peer_id, limit, stale)
+            greeting = self._greeting
             try:
                 link = self._dial(endpoint, limit)
             except Unreachable as error:
@@ -241,6 +243,9 @@ class Caller:
             known = self._known(endpoint)
             if link.kid != known[1].kid:
                 known[1].kid = link.kid
+            if greeting != self._greeting:  # what it was greeted with holds no more: it serves this call alone
+                known = endpoint, Pool(link.kid)
+                known[1].close()
             return known, link
         raise LocalProtocolError("unreachable code")
 
@@ -301,6 +306,7 @@ class Caller:
 
     def greet_anew(self) -> None:
         """Let go of all links, as soon as no call uses them: what we say of ourselves on them has changed."""
+        self._greeting += 1
         self._let_go(lambda _: True)
 
     def _let_go(self, which: Callable[[Pool], bool]) -> None:

@@ -202,7 +202,7 @@ class Dialler:
         Raises:
             PeerUnreachable: nobody listens there any more.
         """
-        end = min(deadline, time.monotonic() + _ENDING)
+        end, pause = min(deadline, time.monotonic() + _ENDING), _LOOK_AGAIN
         while time.monotonic() < end:
             try:
                 sock = self._connect(host, port, deadline, where)
@@ -219,7 +219,8 @@ class Dialler:
                 pass
             finally:
                 sock.close()
-            time.sleep(_LOOK_AGAIN)  # the system is closing it: nothing to wait on
+            time.sleep(pause)  # the system is closing it: nothing to wait on
+            pause *= 2
 
     def _broken_off(self, where: str, error: Exception) -> Unreachable:
         mismatch = "has no TLS and we have" if self._secured else "has TLS and we have not"

@@ -122,12 +122,48 @@ def test_labels_say_who_may_call_from_the_next_call_on(shared: Net, callers: dic
     assert allowed(caller) == set()
     caller.run("hubnet.describe(role='lead', tags=['optix', 'fast'])")
     assert allowed(caller) == {"leads", "both"}
+    caller.run("hubnet.describe(gpu=True)")
+    assert allowed(caller) == {"leads", "both"}
     caller.run("hubnet.describe(gpu=1)")
     assert allowed(caller) == {"leads", "both", "renders"}
     caller.run("hubnet.describe(role=None, tags='cuda')")
     assert allowed(caller) == {"renders"}
     for one in (worker, caller):
         one.leave()
+
+
+def test_saying_the_same_again_costs_no_link(shared: Net, callers: dict[str, Actor]) -> None:
+    one = shared.worker("hubnet.describe(role='lead')\nworker = hubnet.wait_for(1, 'work')[0]")
+    one.ask("worker.call('everybody', 1)")
+    idle = one.ask("hubnet.stats()['links.idle']")
+    assert idle >= 1
+    one.run("hubnet.describe(role='lead')")
+    assert one.ask("hubnet.stats()['links.idle']") == idle
+    one.run("hubnet.describe(role='other')")
+    assert one.ask("hubnet.stats()['links.idle']") == 0
+    one.leave()
+
+
+def test_a_link_that_comes_about_while_labels_change_serves_one_call(shared: Net, callers: dict[str, Actor]) -> None:
+    """It was greeted with the old ones."""
+    worker = shared.worker(LABELLED, HUBNET_GROUP="with labels too")
+    one = shared.worker(
+        """
+        worker = hubnet.wait_for(1, 'with labels too')[0]
+        dialler = hubnet.Peer().ready().caller._dialler
+        dial = dialler.dial
+        def dial_and_describe(*args, **how):
+            link = dial(*args, **how)
+            hubnet.describe(role='lead')
+            return link
+        dialler.dial = dial_and_describe
+        """
+    )
+    with pytest.raises(Raised, match="is not for"):
+        one.ask("worker.call('leads')")
+    assert one.ask("worker.call('leads')") == "lead"
+    for actor in (one, worker):
+        actor.leave()
 
 
 def test_labels_are_told_by_info_and_in_the_record(shared: Net, callers: dict[str, Actor]) -> None:

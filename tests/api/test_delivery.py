@@ -35,7 +35,7 @@ def flow():
 pace, flowing_thread = threading.Event(), threading.Thread(target=flow, daemon=True)
 flowing_thread.start()
 """
-PUBLISHED = "hubnet.stats().get('events.published', 0)"
+PUBLISHED = "sum(hubnet.stats().get(f'{what}.published', 0) for what in ('events', 'news'))"
 RECONNECTS = "hubnet.stats().get('reconnects.subscriptions', 0)"
 LOST = "hubnet.stats().get('events.lost', 0)"
 REPEATED = "hubnet.stats().get('events.repeated', 0)"
@@ -421,3 +421,55 @@ def test_a_cell_that_is_run_again_replaces_its_handler(peer: Made, mouth: Actor)
     eventually(lambda: len(ears.ask("heard")) >= 2)
     eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 0)
     assert sorted(ears.ask("heard")) == [("too", "a"), ("two", "a")]
+
+
+BY_A_FUNCTION = """
+import hubnet
+met = globals().get("met", [])
+def hear(value): met.append(({!r}, value))
+def setup(): hubnet.subscribe("news")(hear)
+"""
+
+
+@pytest.mark.processes
+def test_handlers_that_a_function_of_a_reloaded_module_subscribes_are_replaced(
+    shared: Net, peer: Made, mouth: Actor
+) -> None:
+    shared.module("set_up_ears", BY_A_FUNCTION.format("first"))
+    ears = peer("import importlib, set_up_ears\nset_up_ears.setup()")
+    mouth.run("tell('a')")
+    eventually(lambda: ears.ask("set_up_ears.met") == [("first", "a")])
+    shared.module("set_up_ears", BY_A_FUNCTION.format("the second"))
+    ears.run("importlib.reload(set_up_ears).setup()")
+    live(ears)
+    mouth.run("tell('b')")
+    eventually(lambda: len(ears.ask("set_up_ears.met")) >= 2)
+    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 0)
+    assert ears.ask("set_up_ears.met") == [("first", "a"), ("the second", "b")]
+
+
+@pytest.mark.processes
+def test_texts_that_only_look_alike_keep_their_handlers(shared: Net, peer: Made, mouth: Actor) -> None:
+    """Plugins of one module name, functions of one name in two modules, one function wanted twice, two scripts that are run."""
+    for name in "one", "two":
+        shared.module(f"plugin_{name}", f"import builtins, hubnet\ndef hear(value): builtins.met.append('{name}')\n"
+            "if __name__ in ('plugin', '__main__'): hubnet.subscribe('news')(hear)")  # fmt: skip
+    ears = peer(
+        f"""
+        import builtins, importlib.util, runpy, plugin_one, plugin_two
+        builtins.met = []
+        def load(name):
+            spec = importlib.util.spec_from_file_location("plugin", {str(shared.folder)!r} + f"/plugin_{{name}}.py")
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        """
+    )
+    ears.run("load('one'); load('two')")
+    ears.run("hubnet.subscribe('news')(plugin_one.hear)")
+    ears.run("hubnet.subscribe('news')(plugin_two.hear)")
+    ears.run("hubnet.subscribe('news', groups=[None, 'x'])(plugin_two.hear)")
+    ears.run(f"runpy.run_path({str(shared.folder / 'plugin_one.py')!r}, run_name='__main__')")
+    ears.run(f"runpy.run_path({str(shared.folder / 'plugin_two.py')!r}, run_name='__main__')")
+    live(ears)
+    mouth.run("tell('a')")
+    eventually(lambda: len(ears.ask("met")) >= 7)
+    assert sorted(ears.ask("met")) == ["one"] * 3 + ["two"] * 4

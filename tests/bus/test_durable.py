@@ -6,11 +6,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
+import hiredis
 import pytest
 
 from hubnet.bus import durable, refill, streams
 from hubnet.core.gap import Gap
+from hubnet.redis_socket import next_reply
+from tests.odd_servers import Stranger
 from tests.waiting import eventually
 
 from .conftest import NAMES, Server, Wire, Wires
@@ -538,3 +542,45 @@ def test_what_had_to_go_of_a_new_publisher_during_a_reading_is_counted(
     eventually(lambda: heard[-1][:1] == b"9")
     eventually(lambda: len(heard) - 3 + other.counted("events.lost") == 10)
     assert len(heard) < 10
+
+
+def test_large_events_before_small_ones_are_read_in_smaller_pages(server: Server, wires: Wires, monkeypatch) -> None:
+    """As many of the large ones as of the small ones would be a longer answer than any that we take."""
+    monkeypatch.setattr(streams, "_MOST_ANSWER", 1 << 20)
+    one, other = wires(), wires()
+    for number in range(20):
+        one.keep("done", b"%02d" % number + bytes(600_000 if number < 8 else 10))
+        assert one.durable.flush(10)  # an envelope each
+    heard = other.hear("done", since=60.0)
+    eventually(lambda: [body[:2] for body in heard] == [b"%02d" % number for number in range(20)])
+    assert other.counted("events.refills_failed") == 0
+
+
+def test_a_large_channel_leaves_the_newest_of_small_ones_their_room(server: Server, wires: Wires, monkeypatch) -> None:
+    large, small, other = wires("a"), wires("b"), wires("others")
+    for _ in range(30):
+        large.keep("done", b"large" + bytes(10_000))
+        assert large.durable.flush(10)
+    for number in range(3):
+        small.keep("done", b"small %d" % number)
+        assert small.durable.flush(10)
+    monkeypatch.setattr(streams, "_MOST_BYTES", 100_000)
+    heard = other.hear("done", since=60.0, groups=("a", "b"))
+    eventually(lambda: other.counted("events.replays_cut") == 1)
+    eventually(lambda: {b"small 0", b"small 1", b"small 2"} <= set(heard))
+    assert len(heard) < 20
+
+
+@pytest.mark.parametrize(("pace", "comes"), [(20.0, True), (float("inf"), False)])
+def test_a_slow_answer_is_waited_for_as_long_as_it_comes(pace: float, comes: bool) -> None:
+    with (
+        Stranger(b"$100\r\n" + bytes(100) + b"\r\n", letters_every=0.01) as slow,
+        socket.create_connection(("127.0.0.1", slow.port)) as sock,
+    ):
+        sock.sendall(b"x")
+        asked = partial(next_reply, sock, hiredis.Reader(), time.monotonic() + 0.5, pace=pace)
+        if comes:
+            assert asked() == bytes(100)
+        else:
+            with pytest.raises(TimeoutError):
+                asked()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -352,6 +353,24 @@ def test_peers_move_to_the_other_hub_when_theirs_dies() -> None:
         assert [where(peer=worker.id)[1] for worker in workers] == [worker.id for worker in workers]
 
 
+def test_slow_hubs_are_given_the_time_that_they_take() -> None:
+    """Each question would go to both of them otherwise, just when they have much to do."""
+    with LocalNet(hubs=2, timeout=20.0) as net:
+        parts = net.me._peer._parts
+        assert parts is not None
+        asked, ask = [], parts.directory._asker.call
+        parts.directory._asker.call = lambda *args: (asked.append(1), ask(*args))[1]  # type: ignore[method-assign]
+        for hub in net.hubs:
+            net.delay(0.3, net.me, hub)
+
+        def one_is_asked() -> bool:
+            asked.clear()
+            hubnet.peers(refresh=True)
+            return len(asked) == 1
+
+        eventually(one_is_asked)
+
+
 def states() -> dict[str, str]:
     return {record["group"]: record["state"] for record in hubnet.peers(refresh=True)["peers"].values()}
 
@@ -447,6 +466,22 @@ def test_what_a_module_registers_while_it_is_imported_stays(tmp_path: Path, monk
             with other:
                 assert local_late.late(peer=net.me.id) == net.me.id
             assert net.me._peer.SUBSCRIPTIONS.count("local late") == 1
+
+
+def test_what_a_reload_registers_stays_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "local_anew.py"
+    text = "import hubnet\n@hubnet.connect('local.version')\ndef version(): return {}\n"
+    file.write_text(text.format(1))
+    monkeypatch.syspath_prepend(tmp_path)
+    with LocalNet() as net:
+        import local_anew
+
+        file.write_text(text.format("'the second'"))
+        importlib.reload(local_anew)
+    with LocalNet() as net:
+        other = net.peer()
+        with other:
+            assert local_anew.version(peer=net.me.id) == "the second"
 
 
 def test_the_process_has_its_own_peer_again_afterwards() -> None:
