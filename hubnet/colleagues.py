@@ -14,6 +14,8 @@ from hubnet.registry import Registry
 
 LOOK, WARN = "hubnet:look", "hubnet:warn"
 _LIMIT = 1.5
+_ON_THE_WAY = 1.0
+"""Seconds that a look takes beyond its own."""
 _log = logging.getLogger("hubnet")
 _complaints = Complaints()
 
@@ -26,8 +28,8 @@ class Colleagues:
         self._caller = caller
         self._registry = registry
 
-    def look(self, record: Record) -> Seen | None:
-        """What the first other hub that answers sees of a peer, or None: a network may be cut between it and us alone."""
+    def look(self, record: Record, limit: float) -> Seen | None:
+        """What the first other hub that answers sees of a peer within its seconds, or None: we alone may be cut off from it."""
         try:
             hubs = self._registry.hubs()
         except HubnetError as error:
@@ -36,7 +38,7 @@ class Colleagues:
         for hub in hubs:
             if hub.peer_id != self._own_id:
                 try:
-                    return Seen[self._caller.call(_to(LOOK), hub.peer_id, (record,), {}, _LIMIT)]
+                    return Seen[self._caller.call(_to(LOOK), hub.peer_id, (record, limit), {}, limit + _ON_THE_WAY)]
                 except (HubnetError, KeyError) as error:
                     _log.debug("hub %s:%s could not look: %s", hub.host, hub.port, error)
         return None

@@ -36,7 +36,7 @@ from hubnet.links.context import here
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 from hubnet.registry import Registry, Snapshot
-from hubnet.watch import Member, Watch
+from hubnet.watch import DIAL_BACK, Member, Watch
 
 REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
     "hubnet:register",
@@ -90,6 +90,7 @@ class Hub:
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
         self._ahead: float | None = None  # of our monotonic clock, the register's own
+        self._watching_since = float("inf")  # no stop of ours, no register out of reach, no clock that was set
         self._met = ""  # which register the last round found
         self._last = self._renewed = self._swept = float("-inf")  # when the last round was, and renewed and swept
         self._healthy = True
@@ -236,8 +237,8 @@ class Hub:
                 found[peer_id] = self._shown(snapshot, peer_id) or record
         return snapshot.version, found
 
-    def look(self, record: Record) -> str:
-        """Dial a peer on behalf of another hub; the name of what was seen.
+    def look(self, record: Record, limit: float = DIAL_BACK) -> str:
+        """Dial a peer on behalf of another hub, for so many seconds at the most; the name of what was seen.
 
         Raises:
             NotAllowed: no hub asks.
@@ -251,7 +252,8 @@ class Hub:
         peer_id = _id_of(record)
         self._count_dial_back(b"asked by " + asker, _MOST_LOOKS, "no hub asks another one for more looks")
         self._count_dial_back(b"looked at " + peer_id, self._dial_backs, "HUBNET_DIAL_BACK_LIMIT of this hub")
-        return self._watch.look(record)[0].name
+        within = limit if isinstance(limit, (int, float)) and 0 < limit <= DIAL_BACK else DIAL_BACK
+        return self._watch.look(record, within)[0].name
 
     @staticmethod
     def _shown(snapshot: Snapshot, peer_id: bytes) -> Record | None:
@@ -296,6 +298,7 @@ class Hub:
         now, last, self._last = time.monotonic(), self._last, time.monotonic()
         if last > 0 and membership.was_stopped(now - last, self._tick):
             self._grant_everyone(now)
+            self._watching_since = float("inf")
             return _HEAR_FIRST  # who left meanwhile said so: it is heard before anybody's record is missed
         try:
             self._renew_and_look(now, last)
@@ -305,6 +308,7 @@ class Hub:
             if self._healthy:
                 _log.warning("the register waits: %s", error)
             self._healthy, self._announced = False, True
+            self._watching_since = float("inf")
             self._registered.clear()
         except Exception:
             _log.exception("the hub could not do its round; it tries again")
@@ -320,19 +324,27 @@ class Hub:
         self._renew(last, own=own or not self._healthy, everyone=not self._healthy)
         self._renewed = now if own else self._renewed
         self._follow_clock()
+        self._watching_since = min(self._watching_since, now)
         self._watch.look_again(now)
         if now - self._swept >= self._lease / membership.RENEWALS_PER_LEASE:
             self._swept = now + machine.jitter(0, self._tick)  # hubs should not sweep in step
             snapshot = self._registry.snapshot()
-            self._note_lonely_loopback(snapshot)
-            self._watch.sweep(snapshot)
+            if not self._follow_clock():  # else what it says of silences holds no more
+                self._note_lonely_loopback(snapshot)
+                self._watch.sweep(snapshot, now - self._watching_since)
 
-    def _follow_clock(self) -> None:
-        """A register whose clock was set back would keep the dead for as long: everybody has a fresh lease, by the new clock."""
+    def _follow_clock(self) -> bool:
+        """Whether the register's clock was set: everybody has a fresh lease then, by the new one.
+
+        Set back, it would keep the dead for as long; ahead, whoever is silent would be so for longer than it was.
+        """
         before, self._ahead = self._ahead, self._registry.clock - time.monotonic()
-        if before is not None and self._ahead < before - self._lease:
-            _log.warning("the clock of Redis was set back by %.0f s: all leases are renewed", before - self._ahead)
-            self._registry.renew(self._registry.snapshot().records)
+        if before is None or abs(self._ahead - before) <= self._lease:
+            return False
+        _log.warning("the clock of Redis was set by %+.0f s: all leases are renewed", self._ahead - before)
+        self._registry.renew(self._registry.snapshot().records)
+        self._watching_since = float("inf")
+        return True
 
     def _wait(self, seconds: float) -> None:
         """Until the next tick; news go out at most every 100 ms."""

@@ -21,6 +21,8 @@ from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable
 from hubnet.links.complaints import Complaints
 
+_A_DAY = 86_400.0
+"""Seconds that a register without hubs stands beyond what it has to: Redis's clock may be set ahead by some hours."""
 _log = logging.getLogger("hubnet")
 
 
@@ -68,7 +70,7 @@ class Registry:
         self._names = names
         self._ring = ring
         self._lease_ms = int(lease * 1000)
-        self._expiry_ms = int((suspect + 2 * lease) * 1000)
+        self._expiry_ms = int((suspect + 2 * lease + _A_DAY) * 1000)
         self._epoch = os.urandom(8).hex()
         self._cached: tuple[str, dict[bytes, Record]] = ("", {})
         self._now = 0.0

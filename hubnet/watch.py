@@ -99,11 +99,21 @@ class Watch:
             link.close()
             return Seen.ALIVE, ""
         except Unreachable as error:
-            return _SEEN.get(error.how, Seen.UNANSWERED), str(error)
+            seen = _SEEN.get(error.how, Seen.UNANSWERED)
+            if seen is Seen.UNANSWERED and self._holds(peer_id, record["incarnation"]):
+                seen = Seen.SILENT  # stopped for long, it takes no more who dials: each look waits there to be accepted
+            return seen, str(error)
         except PeerBusy as error:
             return Seen.ALIVE, str(error)
         except (AuthenticationError, ProtocolError) as error:
             return Seen.IMPOSTOR, str(error)
+
+    def _holds(self, peer_id: bytes, incarnation: str) -> bool:
+        """Whether the link of a member stands, which its machine then answers for."""
+        with self.lock:
+            member = self.members.get(peer_id)
+            same = member is not None and member.record["incarnation"] == incarnation
+            return bool(same and member and member.link and not member.link.ended)
 
     def ended(self, link: Link) -> None:
         """A peer's home link has ended: look after it."""
@@ -131,7 +141,7 @@ class Watch:
             begun = time.monotonic()
             seen, _ = self.look(member.record, membership.LOOK_APART)
             if seen is Seen.UNANSWERED and looks == membership.LOOKS and self.colleagues:
-                seen = self.colleagues.look(member.record) or seen
+                seen = self.colleagues.look(member.record, membership.LOOK_APART) or seen
             with self.lock:
                 if self.members.get(peer_id) is not member or member.link is not link:
                     return  # it came back, or left
@@ -209,8 +219,13 @@ class Watch:
             member.record = record
         self._tell("changed", peer_id)
 
-    def sweep(self, snapshot: Snapshot) -> None:
-        """Look at each peer whose lease has ended before anything is said of it."""
+    def sweep(self, snapshot: Snapshot, watched_for: float = float("inf")) -> None:
+        """Look at each peer whose lease has ended before anything is said of it.
+
+        Args:
+            snapshot: the register as it is.
+            watched_for: seconds for which this hub has seen who renews; a silence of before proves nothing to it.
+        """
         silent = {peer_id: since for peer_id, since in snapshot.silent_for.items() if peer_id in snapshot.records}
         self._suspects &= set(silent)
         for peer_id in islice(set(snapshot.silent_for) - set(silent), _MOST_AT_ONCE):  # its record was forgotten first
@@ -229,7 +244,7 @@ class Watch:
             if len(self._looking) >= _MOST_AT_ONCE:
                 break
             if peer_id != self._own_id and peer_id not in self._looking:
-                self._look_at(peer_id, snapshot.records[peer_id], silent_for)
+                self._look_at(peer_id, snapshot.records[peer_id], min(silent_for, watched_for))
 
     def _look_at(self, peer_id: bytes, record: Record, silent_for: float) -> None:
         self._looking.add(peer_id)
@@ -245,7 +260,7 @@ class Watch:
         try:
             seen, _ = self.look(record)
             if seen is Seen.UNANSWERED and self.colleagues:
-                seen = self.colleagues.look(record) or seen
+                seen = self.colleagues.look(record, DIAL_BACK) or seen
             verdict = membership.judge_expired(
                 seen, silent_for=silent_for, suspect_limit=self._suspect, reachable=record["reachable"]
             )

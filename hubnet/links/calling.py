@@ -180,19 +180,23 @@ class Caller:
         """Send a request, over an idle link or a fresh one, again while it is known not to have run."""
         connection, peer_id, body, buffers, depth, deadline = request
         attempts = 0
+        ran: _Failed | None = None  # a try that may have run: that is what is told, whatever becomes of those after it
         try:
             while True:
                 if failed is not None:
                     attempts += 1
                     error, endpoint = failed
+                    if error.ran != NO:
+                        ran = failed
                     if isinstance(error, (CallTimeout, Vanished)) or not calls.may_repeat(
                         error.ran, idempotent=connection.idempotent, attempts=attempts
                     ):
+                        error, endpoint = ran or failed
                         raise self._told(error, connection.tag, endpoint) from error
                 known = self.pools.get(peer_id)
                 link = known[1].take() if known is not None and failed is None else None
                 if known is None or link is None:
-                    known, link = self._reach_again(request, failed)
+                    known, link = self._reach_again(request, ran or failed)
                 try:
                     frame = link.exchange(connection.name, body, buffers, depth, self._patience, deadline)
                     break
@@ -201,10 +205,13 @@ class Caller:
                     if not isinstance(error, CallError):
                         raise
                     failed = error, known[0]
+            known[1].give(link)
+            if ran is not None and frame.kind == frames.REFUSED:
+                refusal, _ = calls.refused(bytes(frame.body), connection=connection.tag, peer=peer_id)
+                raise self._told(ran[0], connection.tag, ran[1]) from refusal
         except HubnetError as error:
             self._counters.add(f"calls.{type(error).__name__}")
             raise
-        known[1].give(link)
         return self._otherwise(connection.tag, known[0], frame)
 
     def _reach_again(self, request: _Request, failed: _Failed | None) -> tuple[_Known, Link]:

@@ -370,11 +370,12 @@ def test_ctrl_c_while_the_main_thread_runs_a_call_lets_it_end(shared: Net, hub: 
     one.send("run", "hubnet.serve(main_thread=True)")
     eventually(lambda: serves(one))
     hub.run("busy = hubnet.wait_for(1, 'interrupted')[0]")
-    hub.send("ask", "busy.slow(0.8)")
-    asker = shared.actor()
-    eventually(lambda: asker.ask("hubnet.stats(peer=hubnet.peers('interrupted')[0])['calls.running']") == 1)
+    asker = shared.actor("busy = hubnet.wait_for(1, 'interrupted')[0]")
+    asker.ask("hubnet.stats(peer=busy)")  # its link stands: the call is short
+    hub.send("ask", "busy.slow(3)")
+    eventually(lambda: asker.ask("hubnet.stats(peer=busy)['calls.running']") == 1)
     one.signal(SIGINT)
-    assert hub.answer() == 0.8
+    assert hub.answer() == 3
     one.answer()
     assert one.pid not in pids(hub)
     assert one.leave() == 0

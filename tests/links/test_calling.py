@@ -197,6 +197,44 @@ def test_a_lost_idempotent_call_to_a_peer_that_is_gone_may_have_run(ends: Ends) 
     assert caught.value.ran == MAYBE
 
 
+def test_a_lost_idempotent_call_whose_repeat_is_refused_may_have_run(ends: Ends) -> None:
+    """The first try still has the only place: the next one finds none, which is no word on the first."""
+    gate = threading.Event()
+
+    def holds() -> None:
+        gate.wait(20)
+
+    one, other = ends().serve(), ends(cap=1, patience=0.5).serve(holds)
+    links, dial = [], one.dialler.dial
+    one.dialler.dial = lambda *args, **how: links.append(dial(*args, **how)) or links[-1]  # type: ignore[func-returns-value, method-assign]
+    call = Running(one.call, other, "holds", idempotent=True)
+    eventually(lambda: other.serving.running == 1)
+    links[0].shutdown()
+    error = call.error()
+    gate.set()
+    assert isinstance(error, PeerLost)
+    assert error.ran == MAYBE
+
+
+def test_a_lost_idempotent_call_whose_repeats_never_begin_may_have_run(ends: Ends) -> None:
+    one, other = ends().serve(), ends().serve(Cut(1).__call__)
+    tries: list[str] = []
+    exchange = Link.exchange
+
+    def breaks(link: Link, *args: object) -> object:
+        tries.append("sent")
+        if len(tries) == 1:
+            raise PeerLost("cut off", ran=MAYBE)
+        raise PeerLost("cut off before all of it had left", ran=NO)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Link, "exchange", breaks)
+        with pytest.raises(PeerLost) as caught:
+            one.call(other, "__call__", idempotent=True)
+    assert exchange is Link.exchange
+    assert (caught.value.ran, len(tries)) == (MAYBE, 3)
+
+
 @pytest.mark.parametrize("idempotent", [False, True])
 def test_a_deadline_that_passes_is_told_and_never_repeated(ends: Ends, idempotent: bool) -> None:
     ran, gate = [], threading.Event()

@@ -13,7 +13,7 @@ from hubnet.core.identity import generate_id
 from hubnet.core.membership import Seen
 from hubnet.registry import Snapshot
 from hubnet.testing import LocalNet
-from hubnet.watch import Watch
+from hubnet.watch import DIAL_BACK, Watch
 from tests.waiting import eventually
 
 LEASE = 600.0  # nobody renews by itself while the test lasts
@@ -95,3 +95,45 @@ def test_who_could_not_be_looked_at_for_want_of_a_thread_is_looked_at_later(
     monkeypatch.setattr(watch, "begin", begun.append)
     watch.sweep(snapshot)
     assert len(begun) == 256
+
+
+def test_who_is_stopped_and_takes_no_more_links_is_silent_as_long_as_its_own_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each look waits in its backlog; once that is full its machine answers none of those that dial."""
+
+    def no_answer(*args: object) -> None:
+        raise TimeoutError("timed out")
+
+    with LocalNet(lease=LEASE) as net:
+        worker = net.peer(group="render")
+        watch = net.hubs[0]._peer._parts.hub._watch
+        member = watch.members[worker.id]
+        monkeypatch.setattr(watch._dialler, "_open", no_answer)
+        assert watch.look(member.record)[0] is Seen.SILENT
+        member.link.shutdown()
+        eventually(lambda: watch.look(member.record)[0] is Seen.UNANSWERED)
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+def test_leases_are_given_anew_where_the_clock_of_the_register_was_set(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LocalNet(lease=LEASE, suspect=LEASE) as net:
+        worker = net.peer(group="render")
+        hub = net.hubs[0]._peer._parts.hub
+        ahead = hub._registry.clock - time.monotonic()
+        hub._ahead = ahead - seconds
+        assert hub._follow_clock()
+        assert not hub._follow_clock()
+        assert worker.id in hub._registry.snapshot().records
+
+
+def test_another_hub_has_time_for_its_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that is silent takes all of it, and that is what the one who asks has to hear."""
+    with LocalNet(hubs=2, lease=LEASE) as net:
+        worker = net.peer(group="render")
+        first, other = (hub._peer._parts.hub._watch for hub in net.hubs)
+        record = (first.members.get(worker.id) or other.members[worker.id]).record
+        net.pause(worker)
+        assert first.colleagues.look(record, DIAL_BACK) is Seen.SILENT

@@ -7,7 +7,7 @@ mended the register is whole: all who live, nobody else, each at the hub whose m
 from __future__ import annotations
 
 from hubnet.core.register import Register
-from tests.sim.world import REDIS, HubProcess, Peer, Process, World, promise, started_again
+from tests.sim.world import JUMP, REDIS, HubProcess, Peer, Process, World, promise, started_again
 
 HUBS, PEERS = 2, 5
 TROUBLES = 60.0
@@ -112,9 +112,9 @@ def _harm_between(world: World, peer: Peer, hub: HubProcess) -> None:
     elif what == "redis forgets":
         world.register = Register()
     elif what == "redis jumps":
-        world.jump(3600.0)
+        world.jump(JUMP)
     elif what == "redis set back":
-        world.jump(-3600.0)
+        world.jump(-JUMP)
 
 
 def _start(process: Process) -> None:
