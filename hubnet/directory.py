@@ -21,6 +21,7 @@ from hubnet.core.handshake import ANY_ID, ANY_INCARNATION, Self, digest_of
 from hubnet.core.identity import decode_id
 from hubnet.core.membership import HubEntry, Record
 from hubnet.core.selection import Query
+from hubnet.core.turns import Turns
 from hubnet.counters import Counters
 from hubnet.errors import (
     AuthenticationError,
@@ -42,9 +43,6 @@ WHO = "hubnet:who"
 _BACKOFF = 1.0
 _ANSWER_LIMIT = 5.0
 _FRIENDLY = ("group", "host", "port", "hub", "executable", "user")
-_NEXT_AFTER = 0.5
-"""Seconds until the next hub is asked, where there is one: the first may be stopped, and who asks may not have five. More where
-hubs are slow."""
 _TIGHT = 0.25  # the last part of the time: whoever is asked in it may have no chance to answer
 
 
@@ -85,8 +83,7 @@ class Directory:
         self._asker = Caller(dialler, self._where_hub_is, Flags(), Counters(), reach=_ANSWER_LIMIT)
         self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._entries: list[HubEntry] = []
-        self._silent: dict[bytes, float] = {}
-        self._patience = _NEXT_AFTER
+        self._turns = Turns(lease)
         self._endpoints: dict[bytes, Endpoint] = {}
         self._asking: dict[bytes, threading.RLock] = {}
         self._listings: dict[Query, _Kept] = {}
@@ -191,25 +188,19 @@ class Directory:
         while True:
             telling = failure is None or time.monotonic() < tight  # what the deadline cuts short is no news
             try:
-                hubs = self._the_silent_last(self.hubs_in_order(deadline, fresh=rounds > 0))
+                hubs = self._turns.in_order(self.hubs_in_order(deadline, fresh=rounds > 0), time.monotonic())
                 known = True
                 for hub in hubs:
                     begun = time.monotonic()
                     left = deadline - begun
                     if left <= 0:
                         break
-                    limit = self._time_for(hub, hubs, left, rounds)
-                    endpoint = Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {})
-                    self._hub_endpoints[hub.peer_id] = endpoint
+                    limit = self._turns.time_for(hub, hubs, begun, left, rounds)
                     try:
-                        said = self._asker.call(question, hub.peer_id, args, {}, limit)
-                        self._patience = max(_NEXT_AFTER, 2 * (time.monotonic() - begun))
-                        return said
+                        return self._ask_hub(hub, question, args, limit)
                     except (CallError, AuthenticationError, ProtocolError) as error:
                         if isinstance(error.__cause__, BrokerUnavailable):
                             raise error.__cause__ from None
-                        if isinstance(error, PeerUnreachable) or isinstance(error.__cause__, Unreachable):
-                            self._silent[hub.peer_id] = time.monotonic() + self._lease
                         failure = error if telling else failure
             except (BrokerUnavailable, CallError, AuthenticationError, ProtocolError) as error:
                 if telling and (not known or time.monotonic() < deadline):
@@ -218,7 +209,7 @@ class Directory:
             if left <= 0:
                 break
             rounds += 1
-            self._patience = max(self._patience, min(_NEXT_AFTER * 2.0**rounds, _ANSWER_LIMIT))
+            self._turns.round_over(rounds)
             if rounds == 1:
                 continue
             with self._changed:
@@ -228,18 +219,18 @@ class Directory:
             raise BrokerUnavailable(str(failure)) from failure
         raise NoHub(f"no hub answered in time{reason}") from failure
 
-    def _the_silent_last(self, hubs: list[HubEntry]) -> list[HubEntry]:
-        """Whoever was not reached within the last lease is asked after the others."""
-        return sorted(hubs, key=self._is_silent)
-
-    def _is_silent(self, hub: HubEntry) -> bool:
-        return self._silent.get(hub.peer_id, 0.0) > time.monotonic()
-
-    def _time_for(self, hub: HubEntry, hubs: list[HubEntry], left: float, rounds: int) -> float:
-        """The seconds that one hub gets of those that are left: all have a short turn, then the last good one has all of it."""
-        good = [one for one in hubs if not self._is_silent(one)] or hubs
-        whole = len(hubs) == 1 or (rounds > 0 and hub is good[-1])
-        return min(left, _ANSWER_LIMIT) if whole else min(left / 2, self._patience)
+    def _ask_hub(self, hub: HubEntry, question: Connection, args: tuple[Any, ...], limit: float) -> Any:
+        """What one hub says within its seconds."""
+        self._hub_endpoints[hub.peer_id] = Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {})
+        begun = time.monotonic()
+        try:
+            said = self._asker.call(question, hub.peer_id, args, {}, limit)
+        except CallError as error:
+            if isinstance(error, PeerUnreachable) or isinstance(error.__cause__, Unreachable):
+                self._turns.not_reached(hub, time.monotonic())
+            raise
+        self._turns.answered(time.monotonic() - begun)
+        return said
 
     def why_no_hub(self) -> str:
         """The rest of a sentence on hubs, where none of our secret is known."""
