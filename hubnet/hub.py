@@ -35,7 +35,7 @@ from hubnet.errors import (
 from hubnet.links.context import here
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
-from hubnet.registry import Registry, Snapshot
+from hubnet.registry import Clock, Registry, Snapshot
 from hubnet.watch import DIAL_BACK, Member, Watch
 
 REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
@@ -89,7 +89,7 @@ class Hub:
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
-        self._ahead: float | None = None  # of our monotonic clock, the register's own
+        self._clock: Clock | None = None  # the register's own
         self._watching_since = float("inf")  # no stop of ours, no register out of reach, no clock that was set
         self._met = ""  # which register the last round found
         self._last = self._renewed = self._swept = float("-inf")  # when the last round was, and renewed and swept
@@ -338,10 +338,10 @@ class Hub:
 
         Set back, it would keep the dead for as long; ahead, whoever is silent would be so for longer than it was.
         """
-        before, self._ahead = self._ahead, self._registry.clock - time.monotonic()
-        if before is None or abs(self._ahead - before) <= self._lease:
+        before, self._clock = self._clock, self._registry.clock
+        if before is None or self._clock is None or not self._clock.was_set(before, self._lease):
             return False
-        _log.warning("the clock of Redis was set by %+.0f s: all leases are renewed", self._ahead - before)
+        _log.warning("the clock of Redis was set by %+.0f s: all leases are renewed", self._clock.ahead - before.ahead)
         self._registry.renew(self._registry.snapshot().records)
         self._watching_since = float("inf")
         return True

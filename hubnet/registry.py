@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -36,6 +37,22 @@ class Written(NamedTuple):
 
     outcome: str
     holder: Record | None
+
+
+class Clock(NamedTuple):
+    """The store's clock beside ours.
+
+    Attributes:
+        ahead: seconds that it is ahead of our monotonic one.
+        doubt: seconds by which that may be wrong either way: its answer was under way for twice as long.
+    """
+
+    ahead: float
+    doubt: float
+
+    def was_set(self, before: Clock, most: float) -> bool:
+        """Whether it was set by more than these seconds since then."""
+        return abs(self.ahead - before.ahead) > most + self.doubt + before.doubt
 
 
 class Snapshot(NamedTuple):
@@ -74,6 +91,7 @@ class Registry:
         self._epoch = os.urandom(8).hex()
         self._cached: tuple[str, dict[bytes, Record]] = ("", {})
         self._now = 0.0
+        self._clock: Clock | None = None
         self._complaints = Complaints()
         self._marks: dict[bytes, str] = {}  # of the records that we wrote last
         self.epoch = ""
@@ -135,19 +153,28 @@ class Registry:
             entry = hub[0], signing.sign(said, self._place(self._names.hubs, hub[0]), self._ring).encode()
         marks = self._marks if ours else {}
         members = [Renewal(encoded(decode_id(peer_id).group), peer_id, marks.get(peer_id, "")) for peer_id in ids]
+        asked = time.monotonic()
         renewed = self._store.renew(members, entry, self._lease_ms, self._expiry_ms)
-        self._now, self.epoch = renewed.now / 1000, renewed.epoch
+        self._told(renewed.now, asked)
+        self.epoch = renewed.epoch
         return renewed.missing
 
     @property
-    def clock(self) -> float:
-        """The store's own time when it last told it, in seconds."""
-        return self._now
+    def clock(self) -> Clock | None:
+        """The store's own, when it last told the time; None: it has not yet."""
+        return self._clock
+
+    def _told(self, now_ms: float, asked: float) -> None:
+        """The store's time, told at some moment since we asked."""
+        heard = time.monotonic()
+        self._now = now_ms / 1000
+        self._clock = Clock(self._now - (asked + heard) / 2, (heard - asked) / 2)
 
     def snapshot(self) -> Snapshot:
         """All records; read again only when the version says so."""
+        asked = time.monotonic()
         late = self._store.late()
-        self._now = late.now / 1000
+        self._told(late.now, asked)
         silent = {peer_id: (late.now - since) / 1000 for peer_id, since in late.since.items()}
         if late.version != self._cached[0] or not late.version:
             self._cached = (late.version, self._read_all())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from hubnet import registry as registry_room
 from hubnet.core import signing
 from hubnet.core.identity import decode_id, generate_id
 from hubnet.core.keys import Keyring, new_token
@@ -658,3 +660,16 @@ def test_signatures_bind_key_and_field():
     ring = Keyring.of([TOKEN], "default")
     text = signing.sign(record(), f"{RENDER}|{ALICE.decode()}", ring)
     assert signing.verify(text, "hubnet:{default}:peers:render|" + ALICE.decode(), ring) == record()
+
+
+@pytest.mark.parametrize("told_at", [0.0, 50.0])
+def test_an_answer_that_was_long_under_way_is_no_clock_that_was_set(open_registry, monkeypatch, told_at: float):
+    """On a busy machine a hub has its answer some leases later, of the beginning of that time or of its end."""
+    registry = open_registry()
+    registry.snapshot()
+    before = registry.clock
+    monkeypatch.setattr(registry_room, "time", mock.Mock(monotonic=lambda: 1050.0))
+    registry._told((1000.0 + told_at + before.ahead) * 1000, asked=1000.0)
+    assert not registry.clock.was_set(before, LEASE)
+    assert registry.clock._replace(ahead=before.ahead + 3600).was_set(before, LEASE)
+    assert registry.clock._replace(ahead=before.ahead - 3600).was_set(before, LEASE)

@@ -123,7 +123,7 @@ class World:
     def taking_over(self) -> Iterator[None]:
         """While it lasts the hub's rooms live in this world's time, and draw from its dice."""
         with ExitStack() as patches:
-            for room in (hub_room, watch_room):
+            for room in (hub_room, watch_room, registry_room):
                 patches.enter_context(mock.patch.object(room, "time", self))
             patches.enter_context(mock.patch.object(machine_room, "_jitter", self.dice))
             patches.enter_context(mock.patch.object(watch_room.Watch, "begin", lambda _, steps: self.steps(steps)))
