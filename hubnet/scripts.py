@@ -20,12 +20,14 @@ from hubnet.core.channels import Names
 from hubnet.core.register import Entry, Late, Renewal, Renewed
 from hubnet.errors import BrokerUnavailable
 from hubnet.links.complaints import Complaints
+from hubnet.redis_socket import ANSWER_LIMIT
 
 if TYPE_CHECKING:
     import redis
 
 Answer = TypeVar("Answer")
 _log = logging.getLogger("hubnet")
+_MOST_AT_ONCE = 4  # each has a connection, and Redis does one thing at a time
 _NOT_LOADED = "Function not found"
 _LOAD_THEM = (
     "hubnet's functions are not loaded there, and this user may load no scripts: let one who may load what "
@@ -42,6 +44,7 @@ class RedisStore:
         self._client: redis.Redis | None = None
         self._users: Counter[redis.Redis] = Counter()
         self._lock = threading.Lock()
+        self._turns = threading.Semaphore(_MOST_AT_ONCE)
         self._scripts: dict[lua.Script, Any] = {}
         self._by_function = broker.has_user
         self._complaints = Complaints()
@@ -102,6 +105,16 @@ class RedisStore:
             used = client is not None and self._users[client] > 0
         if client is not None and not used:
             client.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One of few at a time: many peers may come at once, and each asker has a connection of its own to Redis."""
+        if not self._turns.acquire(timeout=ANSWER_LIMIT):
+            raise BrokerUnavailable(f"the register at {self._broker.shown} is slow, and others wait for it as well")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     @contextmanager
     def _lent(self) -> Iterator[redis.Redis]:
@@ -180,7 +193,7 @@ class RedisStore:
         import redis
 
         try:
-            with self._lent() as client:
+            with self._turn(), self._lent() as client:
                 try:
                     return self._done(work, client, keys)
                 except (redis.RedisError, OSError):

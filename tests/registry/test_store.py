@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from hubnet import scripts
 from hubnet.broker import Broker
 from hubnet.core.channels import Names
 from hubnet.embedded import EmbeddedServer
@@ -70,3 +71,37 @@ def test_what_is_closed_while_it_is_asked_is_closed_after_its_answer(store, admi
     go_on.set()
     asking.join()
     eventually(lambda: admin.info("clients")["connected_clients"] == 1)
+
+
+def test_however_many_ask_at_once_few_connections_are_open(store, admin):
+    """A farm that starts has hundreds of peers register at the same time."""
+    go_on, begun, answers = threading.Event(), threading.Barrier(4 + 1), []
+
+    def ask() -> None:
+        def work(client: redis.Redis) -> None:
+            if not go_on.is_set():
+                begun.wait()
+                go_on.wait()
+            answers.append(client.ping())
+
+        store._do(work)
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [True] * 40
+    assert admin.info("clients")["connected_clients"] - 1 <= 4
+
+
+def test_who_waits_for_a_turn_that_does_not_come_is_told_so(store, monkeypatch):
+    monkeypatch.setattr(scripts, "ANSWER_LIMIT", 0.05)
+    for _ in range(4):
+        store._turns.acquire()
+    with pytest.raises(BrokerUnavailable, match="is slow"):
+        store.now()
+    store._turns.release()
+    assert store.now() > 0
