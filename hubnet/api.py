@@ -239,7 +239,8 @@ def flush(timeout: float = 30) -> bool:
         timeout: seconds.
 
     Returns:
-        Whether it has within that time; what has not goes on waiting in the outbox.
+        Whether it has within that time; what has not goes on waiting in the outbox. It is False as well, once, where events
+        were lost for good since it was last asked (``events.dropped_outbox``, ``.refused_by_redis``, ``.unsent`` in ``stats()``).
 
     Raises:
         TypeError, ValueError: naming the parameter.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 _DRAIN = 10.0
+_LOST_FOR_GOOD = ("events.dropped_outbox", "events.refused_by_redis", "events.unsent")
 _log = logging.getLogger("hubnet")
 
 
@@ -62,6 +63,7 @@ class _Peer:
         self.counters = Counters()
         self.caller: Caller | None = None
         self.draining = False
+        self._told_of = 0
         self.started = False
         self._stopped = False  # asked to stop: nothing begins any more
         self._closed = False  # what was running has ended, and all parts are closed
@@ -479,12 +481,17 @@ class _Peer:
         publish(channel, body)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until Redis has taken what was published; whether it did in time."""
+        """Wait until Redis has taken what was published; whether it did in time, and nothing was lost since the last time."""
         deadline = time.monotonic() + timeout
         if self._early and not self._is_ready.wait(timeout):
             return False
         parts = self._parts
-        return parts is None or parts.flush(deadline)
+        taken = parts is None or parts.flush(deadline)
+        numbers = self.counters.snapshot()
+        lost = sum(numbers.get(name, 0) for name in _LOST_FOR_GOOD)
+        with self._guard:
+            before, self._told_of = self._told_of, lost
+        return taken and lost == before
 
     def _way(self, name: str, durable: bool | str, parts: Parts) -> tuple[Callable[[bytes, bytes], None], bytes]:
         """Whom to hand an event's bodies, and its channel."""

@@ -319,6 +319,15 @@ def test_an_event_larger_than_the_whole_outbox_is_dropped_and_counted(alone: Net
     assert mouth.ask("hubnet.stats()['events.dropped_outbox']") == 2
 
 
+def test_flush_tells_once_of_events_that_a_full_outbox_has_dropped(alone: Net) -> None:
+    alone.hub()
+    mouth = alone.worker(NEWS, HUBNET_OUTBOX="1KiB")
+    mouth.run("tell(1)")
+    assert mouth.ask("hubnet.flush(20)")
+    mouth.run("tell(bytes(5000)); tell(2)")
+    assert mouth.ask("[hubnet.flush(20), hubnet.flush(20)]") == [False, True]
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("wrong", ["HUBNET_SECRET", "HUBNET_PORT"])
 def test_an_event_of_a_peer_that_cannot_start_is_logged_and_counted_and_never_raised(alone: Net, wrong: str) -> None:

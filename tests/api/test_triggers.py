@@ -373,6 +373,7 @@ def test_a_trigger_goes_on_after_its_peer_was_stopped_and_what_is_not_sent_is_to
     assert mouth.ask("[tell(number)[0][0] for number in range(50)]") == list(range(50))
     assert mouth.ask("hubnet.stats()['events.unsent']") == 50
     assert mouth.said.count("event 'news' was not sent: event 'news' after this peer was stopped") == 1
+    assert mouth.ask("[hubnet.flush(1), hubnet.flush(1)]") == [False, True]  # told once
     mouth.leave()
 
 
