@@ -5,5 +5,6 @@
 or with ``--keep FOLDER``, the ledgers and logs stay. A seed deals the same blows at the same moments; what they meet differs.
 
 ``schedule`` deals blows, ``stage`` has the processes and carries blows out, ``relay`` is the network that can be cut, ``actors``
-are the processes, ``eye`` listens for presence, ``ledger`` is what each notes, ``checker`` reads it.
+are the processes, ``eye`` listens for presence, ``ledger`` is what each notes, ``checker`` reads it, and ``accounts`` what is
+there of events.
 """

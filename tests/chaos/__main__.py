@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--every", type=float, default=0.7, help="mean seconds from one blow to the next; 0: none (0.7)"
     )
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on how long blows last (1)")
     parser.add_argument("--pace", type=float, default=0.01, help="mean seconds between two calls of a thread (0.01)")
     parser.add_argument("--threads", type=int, default=8, help="calling threads of each caller (8)")
     parser.add_argument("--beats", type=float, default=20.0, help="events a second from each worker (20)")
@@ -36,8 +37,8 @@ def main() -> int:
     folder = given.keep or Path(tempfile.mkdtemp(prefix="hubnet-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     wish = Wish(
-        given.seed, given.minutes * 60, calls=given.calls, every=given.every, pace=given.pace, threads=given.threads,
-        beats=given.beats, lease=given.lease,
+        given.seed, given.minutes * 60, calls=given.calls, every=given.every, scale=given.scale, pace=given.pace,
+        threads=given.threads, beats=given.beats, lease=given.lease,
     )  # fmt: skip
     report = soak(wish, folder, warm_up=min(WARM_UP, wish.seconds / 6)) if given.soak else run(wish, folder)
     print(json.dumps(report.numbers, indent=1))

@@ -1,38 +1,48 @@
 """The actors: a hub, a worker or a caller, each a user's process that does what it does with hubnet's public API alone.
 
-All of them serve the same connections. Workers publish, callers call, callers and some workers subscribe. What each does is in
-its ledger before it is done and after; what the run wants of it comes over its standard input, and when that ends, so does it.
+All of them serve the same connections. Workers publish events, plain ones and durable ones, callers call, callers and some
+workers subscribe. What each does is in its ledger before it is done and after; what the run wants of it comes over its
+standard input, and when that ends, so does it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import json
+import linecache
 import logging
 import os
 import random
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hubnet
 
+from .gate import Gate
 from .ledger import Ledger, Tally
 
 ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
 LIFE = os.environ.get("CHAOS_LIFE") or f"{NAME}-{os.getpid()}"  # in a container all lives have one number
-EVENT = "chaos.beat"
+BEAT, KEPT = "beat", "kept"
+HELLO = f"hello.{LIFE}"
+OWN = "actor"
 _PATIENCE = 25.0
 _MORE_BEATS = 2.0
+_BEATS_FOR_ONE_KEPT = 4
+_LOOK = 0.25
 ledger = (Tally if WISHES.get("tally") else Ledger)(FOLDER / f"{LIFE}.jsonl")
-quiet, silent = threading.Event(), threading.Event()
-beaten = -1
-"""The number of the last event."""
-_numbers = iter(range(1 << 62))
+quiet, silent, hears_itself = threading.Event(), threading.Event(), threading.Event()
+gate = Gate()
+triggered = {BEAT: -1, KEPT: -1}
+"""The number of the last event of each kind."""
+_numbers = itertools.count()
 _numbering = threading.Lock()
 _libc = ctypes.CDLL(None)
 
@@ -79,9 +89,19 @@ def onward(n: str, others: list[bytes]) -> str:
     return n
 
 
-@hubnet.event(EVENT)
+@hubnet.event(BEAT)
 def beat(n: int) -> Any:
     return (LIFE, n), {}
+
+
+@hubnet.event(KEPT, durable=True)
+def kept(n: int) -> Any:
+    return (LIFE, n), {}
+
+
+@hubnet.event(HELLO)
+def hello() -> Any:
+    return (), {}
 
 
 # -- calling ---------------------------------------------------------------------------------------------------------------
@@ -116,14 +136,18 @@ class Load:
 
     def run(self) -> None:
         while not quiet.is_set():
-            if self._known:
-                with _numbering:
-                    n = f"{LIFE}.{next(_numbers)}"
-                timeout = self._chance.choice((None, None, 2.0, 2.0, self._chance.uniform(0.05, 0.5)))
-                self._chance.choice(self._kinds)(n, self._chance.choice(self._known), timeout)
+            with gate.through():
+                if self._known and not quiet.is_set():
+                    self._call()
             pace = WISHES["pace"]
             if pace or not self._known:
                 quiet.wait(self._chance.uniform(0.5, 1.5) * (pace or 0.1))
+
+    def _call(self) -> None:
+        with _numbering:
+            n = f"{LIFE}.{next(_numbers)}"
+        timeout = self._chance.choice((None, None, 2.0, 2.0, self._chance.uniform(0.05, 0.5)))
+        self._chance.choice(self._kinds)(n, self._chance.choice(self._known), timeout)
 
     def _quick(self, n: str, to: bytes, timeout: float | None) -> None:
         noted(n, to, timeout, lambda: work(n, peer=to, timeout=timeout) == n)
@@ -159,7 +183,8 @@ def keep_listing(known: list[bytes]) -> None:
             known.extend(peer_id for peer_id in listed if peer_id not in known)
             return True
 
-        noted(n, "a hub", float(os.environ["HUBNET_TIMEOUT"]), learn, success=("listed", "NO"))
+        with gate.through():
+            noted(n, "a hub", float(os.environ["HUBNET_TIMEOUT"]), learn, success=("listed", "NO"))
         quiet.wait(0.5)
 
 
@@ -191,55 +216,158 @@ def check(wanted: dict[str, str]) -> None:
         ledger.write("reached", to=peer_id, ok=ok, text=text)
 
 
-def weigh(look: int) -> None:
-    """Say how much memory this process needs: what the allocator keeps for later is handed back first, and is no growth."""
+def weigh(**about: Any) -> None:
+    """Say how much memory this process needs.
+
+    What the allocator keeps for later is handed back first, and the sources that a first traceback has read: both are no growth.
+    """
+    linecache.clearcache()
     gc.collect()
     _libc.malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     blocks = sys.getallocatedblocks()
-    ledger.write("weighed", look=look, rss=pages * os.sysconf("SC_PAGE_SIZE"), blocks=blocks)
+    ledger.write("weighed", rss=pages * os.sysconf("SC_PAGE_SIZE"), blocks=blocks, **about)
+
+
+def tell_what_is_open(when: str) -> None:
+    """Threads, files and links of this process, without the actor's own threads, and what it weighs."""
+    threads, files = (len(list(Path(f"/proc/self/{what}").iterdir())) for what in ("task", "fd"))
+    told = hubnet.stats()
+    links = told["links.idle"] + told["links.incoming"]
+    named = Counter(thread.name for thread in threading.enumerate())
+    threads -= named.pop(OWN, 0)
+    serving = named.pop("hubnet-serve", 0)
+    ledger.write(
+        "open", when=when, threads=threads - serving, serving=serving, files=files, links=links, named=named,
+        modules=len(sys.modules),
+    )  # fmt: skip
+    weigh(when=when)
+
+
+def tell_counters() -> None:
+    """What this peer has counted."""
+    told = hubnet.stats()
+    ledger.write("counters", **{name.replace(".", "_"): value for name, value in told.items()})
+    if hears():
+        ledger.write("stats", lost=told.get("events.lost", 0), dropped=told.get("events.dropped_queue", 0))
 
 
 def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None:
+    """Do what is asked for, and note what is done."""
     for line in sys.stdin:
         wish = json.loads(line)
-        if wish["do"] == "quiet":
-            quiet.set()
-            for thread in threads:
-                thread.join()
-        elif wish["do"] == "pace":
+        if wish["do"] == "pace":
             WISHES["pace"] = wish["pace"]
-            continue
         elif wish["do"] == "weigh":
-            weigh(wish["look"])
-            continue
-        elif wish["do"] == "check":
-            check({peer_id: life for peer_id, life in wish["there"].items() if life != LIFE})
-        elif wish["do"] == "last":
-            silent.wait(_MORE_BEATS)
-            silent.set()
-            for thread in beats:
-                thread.join()
-            if ROLE == "worker" and beaten >= 0:
-                ledger.write("last", n=beaten)
-        elif wish["do"] == "stats":
-            told = hubnet.stats()
-            threads, files = (len(list(Path(f"/proc/self/{what}").iterdir())) for what in ("task", "fd"))
-            ledger.write("open", threads=threads, files=files, links=told["links.idle"] + told["links.incoming"])
-            ledger.write("counters", **{name.replace(".", "_"): value for name, value in told.items()})
-            if hears():
-                lost, dropped = told.get("events.lost", 0), told.get("events.dropped_queue", 0)
-                ledger.write("stats", lost=lost, dropped=dropped)
-        ledger.write("obeyed", wish=wish["do"])
+            weigh(look=wish["look"])
+        else:
+            _obey(wish, threads, beats)
+            ledger.write("obeyed", wish=wish["do"])
     os._exit(3)  # the run is no more
 
 
+def _obey(wish: dict[str, Any], threads: list[threading.Thread], beats: list[threading.Thread]) -> None:
+    do, _, when = wish["do"].partition(" ")
+    if do == "quiet":
+        quiet.set()
+        _join(threads)
+    elif do == "rest":
+        gate.shut()
+    elif do == "go":
+        gate.open()
+    elif do == "check":
+        check({peer_id: life for peer_id, life in wish["there"].items() if life != LIFE})
+    elif do == "last":
+        silent.wait(_MORE_BEATS)
+        silent.set()
+        _join(beats)
+        say_last_words()
+    elif do == "open":
+        tell_what_is_open(when)
+    elif do == "stats":
+        tell_counters()
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join()
+
+
+# -- events ----------------------------------------------------------------------------------------------------------------
+
+
 def keep_beating() -> None:
-    global beaten
-    while not silent.wait(1 / WISHES["beats"]):
-        ledger.write("pub", n=beaten + 1)
-        beat(beaten + 1)
-        beaten += 1
+    for number in itertools.count():
+        if silent.wait(1 / WISHES["beats"]):
+            return
+        trigger(BEAT, beat)
+        if number % _BEATS_FOR_ONE_KEPT == 0:
+            trigger(KEPT, kept)
+
+
+def trigger(event: str, function: Callable[[int], Any]) -> None:
+    n = triggered[event] + 1
+    ledger.write("pub", event=event, n=n)
+    function(n)
+    triggered[event] = n
+
+
+def say_last_words() -> None:
+    for event, n in triggered.items():
+        if n >= 0:
+            ledger.write("last", event=event, n=n)
+
+
+def keep_flushing() -> None:
+    """Note which events Redis has acknowledged, and how many had to be dropped instead."""
+    while not silent.wait(_LOOK):
+        so_far = dict(triggered)
+        if hubnet.flush(_LOOK):
+            ledger.write("acked", dropped=hubnet.stats().get("events.dropped_outbox", 0), **so_far)
+
+
+def keep_noting_cuts() -> None:
+    """Note when this peer says that it lost Redis, or has subscribed anew."""
+    before = None
+    while not silent.wait(_LOOK / 2):
+        told = hubnet.stats()
+        now = told.get("events.interruptions", 0), told.get("reconnects.subscriptions", 0)
+        if now != before and before:
+            ledger.write("cut")
+        before = now
+
+
+def keep_greeting() -> None:
+    """Until the own voice is heard: by then Redis has taken all that was subscribed before that."""
+    for n in itertools.count():
+        if silent.is_set():
+            return
+        if hears_itself.wait(_LOOK / 2):
+            break
+        ledger.write("pub", event="hello", n=n)
+        hello()
+    ledger.write("hears")
+    keep_noting_cuts()
+
+
+def on_gap(gap: hubnet.Gap) -> None:
+    ledger.write("gap", event=gap.event, lost=gap.lost, reason=gap.reason)
+
+
+def listen() -> None:
+    groups = "farm" if NAME[-1] in "13" else None  # by its exact channel, or by a pattern
+
+    @hubnet.subscribe(BEAT, groups=groups, on_gap=on_gap)
+    def on_beat(life: str, n: int) -> None:
+        ledger.write("heard", event=BEAT, of=life, n=n)
+
+    @hubnet.subscribe(KEPT, groups=groups, on_gap=on_gap)
+    def on_kept(life: str, n: int) -> None:
+        ledger.write("heard", event=KEPT, of=life, n=n)
+
+    @hubnet.subscribe(HELLO, local=True, on_gap=on_gap)  # patterns are subscribed last
+    def on_hello() -> None:
+        hears_itself.set()
 
 
 def hears() -> bool:
@@ -247,7 +375,7 @@ def hears() -> bool:
 
 
 def _started(function: Callable[..., None], *args: Any) -> threading.Thread:
-    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread = threading.Thread(target=function, args=args, name=OWN, daemon=True)
     thread.start()
     return thread
 
@@ -255,13 +383,7 @@ def _started(function: Callable[..., None], *args: Any) -> threading.Thread:
 def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(threadName)s %(message)s")
     if hears():
-        ledger.write("hears")
-        groups = "farm" if NAME[-1] in "13" else None  # by its exact channel, or by a pattern
-
-        @hubnet.subscribe(EVENT, groups=groups)
-        def on_beat(life: str, n: int) -> None:
-            ledger.write("heard", of=life, n=n)
-
+        listen()
     while True:
         try:
             peer_id = hubnet.Peer().id
@@ -269,7 +391,9 @@ def main() -> None:
         except hubnet.BrokerUnavailable:  # it was started while Redis was away, and says so
             continue
     ledger.write("born", name=NAME, role=ROLE, pid=os.getpid(), id=peer_id.decode())
-    beats = [_started(keep_beating)] if ROLE == "worker" and WISHES["beats"] else []
+    beats = [_started(each) for each in (keep_beating, keep_flushing)] if ROLE == "worker" and WISHES["beats"] else []
+    if hears():
+        beats.append(_started(keep_greeting))
     threads: list[threading.Thread] = []
     if ROLE == "caller":
         known: list[bytes] = []

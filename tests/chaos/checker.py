@@ -1,17 +1,17 @@
 """The checker: what the ledgers of a run say against hubnet's promises. It reads lines and returns findings, no more.
 
 A finding is a broken promise. What a ledger cannot tell (whether a call with outcome MAYBE ran, what sat in the outbox of
-somebody who was killed) is no finding; what it can tell is asked of every single call and event.
+somebody who was killed) is no finding; what it can tell is asked of every single call and event. Calls, the register and what
+stays open are looked at here, events in ``accounts``.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from itertools import pairwise
-from typing import NamedTuple
 
-from .facts import Facts, Span
+from . import accounts
+from .facts import Facts, Finding, Span
 from .ledger import Line
 
 SLACK = 6.0
@@ -25,26 +25,19 @@ WRONG = frozenset({
     "InvalidConnection", "NotAllowed", "UnknownFlag",
 })  # fmt: skip
 """Errors that blame what nobody did here: all have one secret, one version and the same connections."""
-MOST_FILES = 40
-"""Files and sockets open at the end, beside links that are kept for the next call; 16 to 28 were seen."""
-MOST_THREADS = 45
-"""Threads at the end; a peer has about ten, and one more for each of the 16 calls that it may run at once."""
+GROWTH = 0.1
+"""What a process may have more at the end than before the storm ..."""
+ALLOWED = {"threads": 2, "files": 3, "rss": 4 << 20, "blocks": 2000}
+"""... and this: a thread that just ends, a dial under way, pages that the allocator keeps, what is known of a few peers."""
 _CUTS = ("freeze", "freeze-answers", "lose-answers", "reset", "refuse")
-
-
-class Finding(NamedTuple):
-    """A broken promise."""
-
-    promise: str
-    text: str
 
 
 def check(lines: Iterable[Line], *, slack: float = SLACK) -> list[Finding]:
     """All that is wrong in the ledgers of a run."""
     facts = Facts(lines)
     return [
-        *_outcomes(facts), *_waits(facts, slack), *_honesty(facts), *_order(facts), *_losses(facts), *_last_words(facts),
-        *_presence(facts), *_whole_again(facts), *_closed(facts), *_lives(facts),
+        *_outcomes(facts), *_waits(facts, slack), *_honesty(facts), *accounts.check(facts), *_presence(facts),
+        *_whole_again(facts), *_back_where_it_was(facts), *_lives(facts),
     ]  # fmt: skip
 
 
@@ -103,57 +96,6 @@ def _honesty(facts: Facts) -> Iterable[Finding]:
             yield Finding("nothing runs twice", f"{number} ran {times} times")
 
 
-# -- events ------------------------------------------------------------------------------------------------------------
-
-
-def _heard(facts: Facts) -> dict[tuple[str, str], list[int]]:
-    """Numbers by subscriber and publisher, as they came."""
-    heard: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for line in facts.of["heard"]:
-        heard[line["life"], line["of"]].append(line["n"])
-    return heard
-
-
-def _order(facts: Facts) -> Iterable[Finding]:
-    for (subscriber, publisher), numbers in _heard(facts).items():
-        where = f"{subscriber} of {publisher}"
-        for number, times in Counter(numbers).items():
-            if times > 1:
-                yield Finding("no event comes twice", f"{where}: {number} came {times} times")
-        for before, after in pairwise(numbers):
-            if after < before:
-                yield Finding("events come in order", f"{where}: {after} after {before}")
-
-
-def _losses(facts: Facts) -> Iterable[Finding]:
-    """Holes between what was heard are counted exactly; ends that nobody could see may be counted, or not."""
-    heard = _heard(facts)
-    published = Counter(line["life"] for line in facts.of["pub"])
-    for stats in facts.of["stats"]:
-        mine = {
-            publisher: set(found) for (subscriber, publisher), found in heard.items() if subscriber == stats["life"]
-        }
-        least = sum(max(found) - min(found) + 1 - len(found) for found in mine.values())
-        most = sum(number - len(mine.get(publisher, ())) for publisher, number in published.items())
-        counted = stats["lost"] + stats["dropped"]
-        if not least <= counted <= most:
-            yield Finding(
-                "every missing event is counted",
-                f"{stats['life']} counted {counted}; between what it heard {least} are missing, in all at most {most}",
-            )
-
-
-def _last_words(facts: Facts) -> Iterable[Finding]:
-    heard = {(line["life"], line["of"], line["n"]) for line in facts.of["heard"]}
-    hearing = {line["life"] for line in facts.of["hears"]}
-    for last in facts.of["last"]:
-        for life in facts.survivors():
-            if life in hearing and life != last["life"] and (life, last["life"], last["n"]) not in heard:
-                yield Finding(
-                    "who has healed hears", f"{life} did not hear {last['n']}, the last word of {last['life']}"
-                )
-
-
 # -- the register --------------------------------------------------------------------------------------------------------
 
 
@@ -207,8 +149,8 @@ def _cut_off(span: Span, name: str) -> bool:
 def _whole_again(facts: Facts) -> Iterable[Finding]:
     """After the last blow everybody lists everybody, and calls everybody."""
     there = facts.survivors("hub", "worker", "caller")
-    listings = {line["life"]: line for line in facts.of["listing"]}
-    reached = {(line["life"], line["to"]): line for line in facts.of["reached"]}
+    listings = {line["life"]: line for line in facts.of["listing"] if line["t"] > facts.healed}
+    reached = {(line["life"], line["to"]): line for line in facts.of["reached"] if line["t"] > facts.healed}
     for life in there:
         if life not in listings:
             yield Finding("all list all", f"{life} has no last listing")
@@ -232,11 +174,22 @@ def _wrong_in(listed: dict[str, str], wanted: dict[str, str]) -> str:
     return ", ".join(parts)
 
 
-def _closed(facts: Facts) -> Iterable[Finding]:
-    """Whatever broke, was cut or ended during the storm has left nothing open."""
-    for line in facts.of["open"]:
-        if line["files"] - line["links"] > MOST_FILES or line["threads"] > MOST_THREADS:
-            yield Finding("what ended is closed", f"{line['life']}: {line}")
+def _back_where_it_was(facts: Facts) -> Iterable[Finding]:
+    """Whatever broke, was cut or ended during the storm has left nothing open, and no memory taken."""
+    looks = [{**opened, **weighed} for opened, weighed in zip(facts.of["open"], facts.of["weighed"], strict=True)]
+    before = {facts.name(look["life"]): look for look in looks if look["when"] == "before"}
+    after = {look["life"]: look for look in looks if look["when"] == "after"}
+    for life in facts.survivors():
+        if life not in after or facts.name(life) not in before:
+            yield Finding("what ended is closed", f"{life} did not say what is open, before the storm or after it")
+            continue
+        was, now = before[facts.name(life)], after[life]
+        for what, allowed in ALLOWED.items():
+            less = "links" if what == "files" else None  # those that are kept for the next call
+            then, there = ((look[what] - (look[less] if less else 0)) for look in (was, now))
+            if there > then * (1 + GROWTH) + allowed:
+                text = f"{life} has {there} {what}, and before the storm it had {then}; threads {now['named']}"
+                yield Finding("what ended is closed", text)
 
 
 def _lives(facts: Facts) -> Iterable[Finding]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from .ledger import Line
 
 RUN = "run"
 """The life whose ledger tells what was done to the others."""
+
+
+class Finding(NamedTuple):
+    """A broken promise."""
+
+    promise: str
+    text: str
 
 
 class Span(NamedTuple):
@@ -47,6 +54,10 @@ class Facts:
             Span(line["kind"], tuple(line["targets"]), line["t"], over.get(line["number"], float("inf")))
             for line in self.of["blow"]
         ]
+
+    def within(self, kinds: tuple[str, ...], names: set[str]) -> Iterator[Span]:
+        """Blows of kinds that begin so, at any of these names."""
+        return (span for span in self.spans if span.kind.startswith(kinds) and names & set(span.names))
 
     def name(self, life: str) -> str:
         """The name that a life shares with those before and after it."""

@@ -21,7 +21,7 @@ from tests.waiting import eventually
 from .eye import Eye
 from .ledger import Ledger
 from .schedule import Blow, Cast
-from .stage import ROOT, Part, Process, Stage
+from .stage import ALLOCATOR, ROOT, Part, Process, Stage
 
 PORT = 3010
 _VERBS = {signal.SIGSTOP: ["pause"], signal.SIGCONT: ["unpause"]}
@@ -100,7 +100,7 @@ class Harbour(Stage):
         self._addresses = {part.name: str(subnet[-2 - number]) for number, part in enumerate(self.parts)}
         self._env = {
             "PYTHONPATH": "/app", "HUBNET_SECRET": secret, "HUBNET_LEASE": str(lease), "HUBNET_TIMEOUT": "10",
-            "HUBNET_HOST": "0.0.0.0", "HUBNET_PORT": str(PORT), "HUBNET_THREAD_LIMIT": "16",
+            "HUBNET_HOST": "0.0.0.0", "HUBNET_PORT": str(PORT), "HUBNET_THREAD_LIMIT": "16", **ALLOCATOR,
         }  # fmt: skip
         self.eye = Eye(connect, secret, Ledger(folder / "eye.jsonl"))
 

@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 
 from tests.waiting import eventually
 
-from .checker import SLACK, Finding, check
-from .facts import Facts
+from .accounts import KEPT, Book
+from .checker import SLACK, check
+from .facts import Facts, Finding
 from .ledger import read
 from .schedule import Blow, deal
 from .stage import Stage
 
 _BORN_LIMIT = 40.0
 _MOST_TRACES = 20
+_IDLE = 12.0
+"""Seconds after which threads that serve nobody have ended."""
 
 
 class Wish(NamedTuple):
@@ -36,6 +39,7 @@ class Wish(NamedTuple):
         beats: events a second from each worker.
         lease: HUBNET_LEASE.
         slack: seconds that a wait may take beyond its deadline.
+        calm: seconds under load before the storm; then everybody rests, and says what is open.
     """
 
     seed: int
@@ -51,6 +55,7 @@ class Wish(NamedTuple):
     beats: float = 20.0
     lease: float = 2.0
     slack: float = SLACK
+    calm: float = 10.0
 
 
 class Report(NamedTuple):
@@ -83,12 +88,23 @@ def run_on(stage: Stage, wish: Wish, *, meanwhile: Callable[[Stage], None] = lam
         for part in stage.parts:
             stage.start(part.name)
         wait_until_born(stage)
+        _look_before(stage, wish.calm)
         _storm(stage, wish, meanwhile)
         _heal(stage)
         end(stage)
     finally:
         stage.close()
     return _report(wish, stage.folder)
+
+
+def _look_before(stage: Stage, calm: float) -> None:
+    """What is open and how much memory is needed, once everybody has called everybody and rests: as at the end."""
+    time.sleep(calm)
+    stage.ask_all("rest", 60, ["caller"])
+    stage.ask_all("check", 90, there=stage.there)
+    time.sleep(_IDLE)
+    stage.ask_all("open before", 20)
+    stage.ask_all("go", 20, ["caller"])
 
 
 def wait_until_born(stage: Stage) -> None:
@@ -149,12 +165,13 @@ def _heal(stage: Stage) -> None:
 
 
 def end(stage: Stage) -> None:
-    """Quiet, everybody to everybody, the last events, the counters, and home."""
-    there = {(actor.ledger.find("born") or {})["id"]: life for actor in stage.actors.values() for life in [actor.life]}
+    """Quiet, everybody to everybody, the last events, what is open, the counters, and home."""
     stage.ask_all("quiet", 60, ["caller"])
-    stage.ask_all("check", 90, there=there)
+    stage.ask_all("check", 90, there=stage.there)
     stage.ask_all("last", 20)
     _wait_until_heard(stage)
+    time.sleep(_IDLE)
+    stage.ask_all("open after", 20)
     stage.ask_all("stats", 20)
     for name in [part.name for role in ("caller", "worker", "hub") for part in stage.parts if part.role == role]:
         if name in stage.actors:
@@ -170,9 +187,14 @@ def _wait_until_heard(stage: Stage) -> None:
 
     def heard() -> bool:
         facts = Facts(read(stage.folder))
-        words = {(line["life"], line["of"], line["n"]) for line in facts.of["heard"]}
+        words = {(line["life"], line["of"], line["event"], line["n"]) for line in facts.of["heard"]}
         hearing = {line["life"] for line in facts.of["hears"]} & set(facts.survivors())
-        wanted = {(one, last["life"], last["n"]) for last in facts.of["last"] for one in hearing if one != last["life"]}
+        wanted = {
+            (one, last["life"], last["event"], last["n"])
+            for last in facts.of["last"]
+            for one in hearing
+            if one != last["life"]
+        }
         return wanted <= words
 
     try:
@@ -186,7 +208,7 @@ def _report(wish: Wish, folder: Path) -> Report:
     lines = read(folder)
     facts = Facts(lines)
     calls = Counter(line["how"] for line in facts.of["end"] if line["how"] != "listed")
-    whole = [line["t"] - facts.healed for line in facts.of["listing"]]
+    whole = [line["t"] - facts.healed for line in facts.of["listing"] if line["t"] > facts.healed]
     numbers = {
         "seed": wish.seed, "calls": sum(calls.values()), "outcomes": dict(calls.most_common()),
         "NO": sum(line["ran"] == "NO" and line["how"] != "listed" for line in facts.of["end"]),
@@ -196,7 +218,10 @@ def _report(wish: Wish, folder: Path) -> Report:
         "blows": dict(Counter(span.kind for span in facts.spans)),
         "killed": sum(end["how"] == "kill" for end in facts.ends.values()),
         "published": len(facts.of["pub"]), "heard": len(facts.of["heard"]),
+        "durable": sum(line["event"] == KEPT for line in facts.of["pub"]),
+        "durable, heard": sum(line["event"] == KEPT for line in facts.of["heard"]),
         "lost and counted": sum(line["lost"] + line["dropped"] for line in facts.of["stats"]),
+        "dropped by a full outbox": sum(Book(facts).dropped.values()),
         "left": sum(line["news"] == "left" for line in facts.of["presence"]),
         "whole after": round(max(whole, default=-1.0), 2),
     }  # fmt: skip

@@ -8,8 +8,7 @@ from typing import Any
 
 from tests.waiting import eventually
 
-from .checker import Finding
-from .facts import Facts
+from .facts import Facts, Finding
 from .ledger import read
 from .memory import WARM_UP, Sample, trend
 from .run import Report, Wish, end, wait_until_born

@@ -30,7 +30,11 @@ from .schedule import KINDS, REDIS, Blow, Cast
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {"hub": "hubs", "worker": "farm", "caller": "callers"}
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2"}
+"""One with an arena for each thread hides a leak in the noise of its caches."""
 _LEAVE_LIMIT = 30.0
+_SMALL_OUTBOX = {"w2": "64KiB,12"}
+"""What this one publishes while Redis is away does not all fit, and is dropped."""
 
 
 class Part(NamedTuple):
@@ -147,10 +151,8 @@ class Stage:
         self._env = {
             **kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder), "HUBNET_SECRET": secret,
             "HUBNET_LEASE": str(lease), "HUBNET_TIMEOUT": "10", "HUBNET_PORT_RANGE": "1", "HUBNET_HOST": HOST,
-            "HUBNET_THREAD_LIMIT": "16",
+            "HUBNET_THREAD_LIMIT": "16", **ALLOCATOR,
         }  # fmt: skip
-        if wishes.get("tally"):  # an allocator with an arena for each thread hides a leak in the noise of its caches
-            self._env["MALLOC_ARENA_MAX"] = "2"
         self._redis: subprocess.Popen[bytes] | None = None
         self.relay = RelayProcess(routes, self._env, folder / "relay.log")
         self.start_redis()
@@ -194,6 +196,8 @@ class Stage:
         """Begin a life of this part."""
         part = next(part for part in self.parts if part.name == name)
         env = {"HUBNET_GROUP": GROUPS[part.role], "HUBNET_IS_HUB": str(int(part.role == "hub"))}
+        if name in _SMALL_OUTBOX:
+            env["HUBNET_OUTBOX"] = _SMALL_OUTBOX[name]
         process, life = self._born(part, env)
         self.actors[name] = Actor(part, self.folder, process, life)
 
@@ -253,6 +257,11 @@ class Stage:
         for name in dead:
             self._buried(self.actors[name], "itself")
         return dead
+
+    @property
+    def there(self) -> dict[str, str]:
+        """Ids of all who are there, with their lives."""
+        return {(actor.ledger.find("born") or {})["id"]: actor.life for actor in self.actors.values()}
 
     @property
     def outcomes(self) -> int:

@@ -27,8 +27,15 @@ def end(n: str, t: float, how: str = "ok", ran: str = "YES", *, right: bool = Tr
     return line(life, t, "end", n=n, how=how, ran=ran, right=right, text="")
 
 
+def looked(life: str, t: float, when: str, *, links: int = 10, files: int = 30) -> list[Line]:
+    return [
+        line(life, t, "open", when=when, files=files, links=links, threads=20, named={}),
+        line(life, t, "weighed", when=when, rss=40 << 20, blocks=90_000),
+    ]
+
+
 def good() -> list[Line]:
-    """A small run: one worker killed and followed by another on its address, one event lost and counted."""
+    """A small run: one worker killed and followed by another on its address, one event lost and counted, none of the durable."""
     lines = [line(life, 1.0, "born", name=life[:2], role=ROLES[life[0]], id=peer_id) for life, peer_id in IDS.items()]
     lines += [
         call("ok", 2.0), line("w1-2", 2.1, "ran", n="ok"), line("w1-2", 2.2, "done", n="ok"), end("ok", 2.3),
@@ -45,13 +52,23 @@ def good() -> list[Line]:
         line("run", 4.1, "over", number=0),
         line("run", 20.0, "healed"),
     ]  # fmt: skip
-    lines += [line("w2-3", 2 + n / 10, "pub", n=n) for n in range(6)]
     lines += [line("c1-4", 1.5, "hears")]
-    lines += [line("c1-4", 2 + n / 10, "heard", of="w2-3", n=n) for n in (1, 2, 4, 5)]
-    lines += [line("w2-3", 21.0, "last", n=5), line("c1-4", 23.0, "stats", lost=1, dropped=0)]
+    for event, heard in (("beat", (1, 2, 4, 5)), ("kept", range(6))):
+        lines += [line("w2-3", n / 10 + (1.4 if n == 0 else 2), "pub", event=event, n=n) for n in range(6)]
+        lines += [line("c1-4", 2 + n / 10, "heard", event=event, of="w2-3", n=n) for n in heard]
+        lines += [line("w2-3", 21.0, "last", event=event, n=5)]
+        lines += [line("w1-2", 2.0 + n / 10, "pub", event=event, n=n) for n in range(9)]
+        lines += [line("c1-4", 2.0 + n / 10, "heard", event=event, of="w1-2", n=n) for n in range(7)]
+    lines += [
+        line("w1-2", 2.65, "acked", beat=6, kept=6, dropped=0), line("w2-3", 2.6, "acked", beat=5, kept=5, dropped=0),
+        line("w2-3", 23.0, "counters", events_published=14, events_sent_again=2), line("h1-1", 23.0, "counters"),
+        line("c1-4", 23.0, "gap", event="beat", lost=1, reason="lost"), line("c1-4", 23.0, "stats", lost=1, dropped=0),
+    ]  # fmt: skip
     there = {life: peer_id for life, peer_id in {**IDS, "w1-5": "W1"}.items() if life != "w1-2"}
     for life in there:
-        lines.append(line(life, 23.0, "open", files=60, links=40, threads=20))
+        lines += [
+            *looked(life if life != "w1-5" else "w1-2", 1.6, "before"), *looked(life, 23.0, "after", links=60, files=80),
+        ]  # fmt: skip
         others = [peer_id for one, peer_id in there.items() if one != life]
         lines.append(line(life, 22.0, "listing", listed=dict.fromkeys(others, "open"), text=""))
         lines += [line(life, 22.1, "reached", to=peer_id, ok=True, text="") for peer_id in others]
@@ -107,6 +124,28 @@ def alter(change: dict[str, Any], **about: Any) -> Callable[[list[Line]], None]:
     return forge
 
 
+def both(*forgeries: Callable[[list[Line]], None]) -> Callable[[list[Line]], None]:
+    def forge(lines: list[Line]) -> None:
+        for each in forgeries:
+            each(lines)
+
+    return forge
+
+
+def ten_thousand(lines: list[Line]) -> None:
+    """The second worker triggers many more, of which the last one alone is heard; none is counted."""
+    of_it = [line for line in lines if line["what"] in {"pub", "heard"} and line.get("event") == "beat"]
+    for each in of_it:
+        if "w2-3" in {each["life"], each.get("of")}:
+            lines.remove(each)
+    lines += [line("w2-3", 2.0 + n / 10_000, "pub", event="beat", n=n) for n in range(10_000)]
+    lines += [line("c1-4", 3.0, "heard", event="beat", of="w2-3", n=9999)]
+    alter({"n": 9999}, what="last", event="beat")(lines)
+    alter({"beat": 9999}, what="acked", life="w2-3")(lines)
+    alter({"events_published": 10_008}, what="counters", life="w2-3")(lines)
+    both(drop(what="gap"), alter({"lost": 0}, what="stats"))(lines)
+
+
 FORGED = {
     "two outcomes": ("one outcome per call", add(end("ok", 2.4))),
     "no outcome": ("every wait ends", drop(what="end", n="none")),
@@ -127,12 +166,48 @@ FORGED = {
     "a result before the function ended": ("a result is that of a function that ended", drop(what="done", n="ok")),
     "twice on one worker": ("nothing runs twice", add(line("w1-2", 2.15, "ran", n="ok"))),
     "twice on two workers": ("nothing runs twice", add(line("w2-3", 2.9, "ran", n="lost"))),
-    "an event twice": ("no event comes twice", add(line("c1-4", 5.0, "heard", of="w2-3", n=5))),
-    "an event late": ("events come in order", add(line("c1-4", 5.0, "heard", of="w2-3", n=3))),
-    "a hole nobody counted": ("every missing event is counted", alter({"lost": 0}, what="stats")),
-    "a count of more than there was": ("every missing event is counted", alter({"lost": 3}, what="stats")),
-    "a drop counted twice": ("every missing event is counted", alter({"dropped": 2}, what="stats")),
-    "deaf at the end": ("who has healed hears", alter({"n": 6}, what="last")),
+    "an event twice": ("no event comes twice", add(line("c1-4", 5.0, "heard", event="beat", of="w2-3", n=5))),
+    "a durable event twice": ("no event comes twice", add(line("c1-4", 5.0, "heard", event="kept", of="w2-3", n=5))),
+    "an event late": ("events come in order", add(line("c1-4", 5.0, "heard", event="beat", of="w2-3", n=3))),
+    "a hole nobody counted": (
+        "every missing event is counted", both(drop(what="gap"), alter({"lost": 0}, what="stats")),
+    ),
+    "a count of more than there was": (
+        "every missing event is counted", both(alter({"lost": 7}, what="stats"), alter({"lost": 7}, what="gap")),
+    ),
+    "a hole of which on_gap was not told": ("on_gap is told of every loss", drop(what="gap")),
+    "a full queue of which on_gap was not told": ("on_gap is told of every loss", alter({"dropped": 2}, what="stats")),
+    "nothing of all before one was heard": (
+        "every event is accounted for", drop(what="heard", event="beat", of="w2-3", n=1),
+    ),
+    "only the last of ten thousand heard": ("every event is accounted for", ten_thousand),
+    "the last before a kill, which Redis had taken": (
+        "every event is accounted for", drop(what="heard", event="beat", of="w1-2", n=6),
+    ),
+    "a durable event in between": (
+        "durable events come", both(
+            drop(what="heard", event="kept", of="w2-3", n=3), alter({"lost": 2}, what="stats"),
+            add(line("c1-4", 22.0, "gap", event="kept", lost=1, reason="lost")),
+        ),
+    ),
+    "a durable event, the first to come after a cut": (
+        "durable events come", both(
+            drop(what="heard", event="kept", of="w2-3", n=1), drop(what="heard", event="kept", of="w2-3", n=0),
+            add(line("c1-4", 2.2, "cut")),
+        ),
+    ),
+    "the last durable one before a kill, which Redis had taken": (
+        "durable events come", both(drop(what="heard", event="kept", of="w1-2", n=6), add(line("c1-4", 2.7, "cut"))),
+    ),
+    "an event that Redis did not take and nobody dropped": (
+        "every event is acknowledged, or dropped with a count", alter({"events_published": 13}, what="counters", life="w2-3"),
+    ),
+    "an event sent again and counted as another": (
+        "every event is acknowledged, or dropped with a count", alter({"events_sent_again": 1}, what="counters", life="w2-3"),
+    ),
+    "who never heard itself": ("who subscribes hears", drop(what="hears")),
+    "deaf at the end": ("who has healed hears", alter({"n": 6}, what="last", event="beat")),
+    "deaf to durable ones at the end": ("who has healed hears", alter({"n": 6}, what="last", event="kept")),
     "left twice": ("left is told once", add(line("eye-9", 3.4, "presence", news="left", id="W1"))),
     "left, and alive": ("nobody who lives has left", add(line("eye-9", 3.4, "presence", news="left", id="W2"))),
     "left before it was struck": ("nobody who lives has left", alter({"t": 2.9}, what="presence")),
@@ -147,8 +222,16 @@ FORGED = {
     "no listing at all": ("all list all", drop(what="listing", life="w2-3")),
     "a call that fails at the end": ("all call all", alter({"ok": False}, what="reached", life="w2-3", to="H")),
     "a call not tried at the end": ("all call all", drop(what="reached", life="w2-3", to="H")),
-    "sockets that stayed open": ("what ended is closed", alter({"files": 81}, what="open", life="h1-1")),
-    "threads that stayed": ("what ended is closed", alter({"threads": 46}, what="open", life="h1-1")),
+    "sockets that stayed open": ("what ended is closed", alter({"files": 86}, what="open", when="after", life="h1-1")),
+    "threads that stayed": ("what ended is closed", alter({"threads": 25}, what="open", when="after", life="h1-1")),
+    "memory that stayed": ("what ended is closed", alter({"rss": 49 << 20}, what="weighed", when="after", life="h1-1")),
+    "objects that stayed": ("what ended is closed", alter({"blocks": 102_000}, what="weighed", when="after", life="h1-1")),
+    "nobody looked before": (
+        "what ended is closed", drop(when="before", life="h1-1"),
+    ),
+    "nobody looked after": (
+        "what ended is closed", drop(when="after", life="h1-1"),
+    ),
     "a death of its own": ("nobody dies by itself", alter({"how": "itself"}, what="ended", whose="h1-1")),
     "one that would not stop": ("nobody dies by itself", alter({"how": "hung"}, what="ended", whose="h1-1")),
     "a traceback": ("no defect in a log", add(line("run", 9.0, "trace", whose="h1-1", text="Traceback"))),
@@ -172,6 +255,27 @@ def test_an_end_that_nobody_told_is_found_where_nothing_was_in_the_way():
     assert found(lines) == {"left is told"}
     add(line("run", 5.0, "blow", number=1, kind="restart-redis", targets=["redis"]))(lines)
     assert found(lines) == set()  # Redis was away, and with it who listens for us
+
+
+def test_events_have_a_reason_where_nobody_could_have_seen_them():
+    lines = good()
+    drop(what="heard", event="beat", of="w2-3", n=1)(lines)
+    add(line("c1-4", 2.4, "cut"))(lines)
+    assert check(lines) == []  # the subscriber was cut off, and heard nothing of this publisher before
+    drop(what="heard", event="kept", of="w1-2", n=6)(lines)
+    add(
+        line("run", 2.75, "blow", number=1, kind="forget-redis", targets=["redis"]), line("run", 2.9, "over", number=1)
+    )(lines)
+    assert check(lines) == []  # Redis forgot it, and who had published it was killed before it could send it again
+
+
+def test_events_that_a_full_outbox_dropped_are_no_loss_of_the_subscriber():
+    lines = good()
+    drop(what="heard", event="kept", of="w2-3", n=0)(lines)
+    drop(what="heard", event="kept", of="w2-3", n=1)(lines)
+    assert found(lines) == {"durable events come", "every event is accounted for"}
+    alter({"events_published": 12, "events_dropped_outbox": 2}, what="counters", life="w2-3")(lines)
+    assert check(lines) == []
 
 
 def test_who_was_killed_owes_no_outcome():
