@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from hubnet import address, machine, runtime
+from hubnet import address, files, machine, runtime
 from hubnet.embedded import EmbeddedServer, answers_here, find_server
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError
@@ -191,9 +191,7 @@ class Broker:
                 return sock, Closing(sock)
             return self._open_by_library(url, deadline)
         except OSError as error:
-            raise BrokerUnavailable(
-                f"Redis at {self.shown} is out of reach: {error}; check HUBNET_REDIS_URL"
-            ) from error
+            raise self._out_of_reach(error) from error
 
     def _open_by_library(self, url: str, deadline: float | None) -> tuple[socket.socket, Owner]:
         import redis
@@ -206,12 +204,14 @@ class Broker:
             connection.send_command("PING")  # its answer also takes TLS's session tickets off the stream
             connection.read_response()
         except redis.RedisError as error:
-            raise BrokerUnavailable(
-                f"Redis at {self.shown} is out of reach: {error}; check HUBNET_REDIS_URL"
-            ) from error
+            raise self._out_of_reach(error) from error
         sock: socket.socket = connection._sock
         sock.settimeout(None)
         return sock, connection
+
+    def _out_of_reach(self, error: Exception) -> BrokerUnavailable:
+        try_ = f"{files.limit()}: raise that limit" if files.none_left(error) else "check HUBNET_REDIS_URL"
+        return BrokerUnavailable(f"Redis at {self.shown} is out of reach: {error}; {try_}")
 
     def ask(self, *command: bytes, deadline: float | None = None) -> Any:
         """The answer to one command by the deadline (monotonic), over a connection of its own; for what is asked seldom.
@@ -226,7 +226,7 @@ class Broker:
         try:
             return answer(sock, command, sooner(deadline, ANSWER_LIMIT))
         except OSError as error:
-            raise BrokerUnavailable(f"Redis at {self.shown} is out of reach: {error}") from error
+            raise self._out_of_reach(error) from error
         finally:
             owner.disconnect()
 

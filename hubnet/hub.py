@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from hubnet import machine
+from hubnet import files, machine
 from hubnet.bus.publisher import Publisher
 from hubnet.colleagues import LOOK, Colleagues
 from hubnet.core import membership
@@ -69,8 +69,10 @@ class Hub:
         lease: float,
         suspect: float,
         dial_backs: int,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._own_id = own_id
+        self._has_room = has_room
         self._dial_backs = dial_backs
         self._dialled_back: dict[bytes, deque[float]] = {}
         self._own_record = own_record
@@ -150,6 +152,7 @@ class Hub:
         Raises:
             ConfigError: another living peer holds the id.
             BrokerUnavailable: the register cannot be written now.
+            PeerBusy: this hub has no open files for one more, or was asked too often.
         """
         link = here.call.link
         peer_id = str(record["id"]).encode()
@@ -165,6 +168,11 @@ class Hub:
             member = self._watch.members.get(peer_id)
             known = member is not None and member.record["incarnation"] == record["incarnation"] and member.link is link
             looked = known and member is not None and member.record["reachable"]
+        if not known and not self._has_room():
+            raise PeerBusy(
+                f"the hub on {ours['host']}:{ours['port']} takes no further peer: it may open no more files ("
+                f"{files.limit()} there): raise that limit, or start another hub"
+            )
         if looked and member is not None:
             record.update(reachable=member.record["reachable"], reason=member.record["reason"])
         else:

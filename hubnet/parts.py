@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from hubnet.peer import _Peer
 
 _LATE_TAG = 5.0
+_KEPT_BACK = 8
+"""Open files of a hub for those who ask, once there are no others: as many may ask at a time, and it takes no further peer in."""
 _log = logging.getLogger("hubnet")
 
 
@@ -90,7 +92,7 @@ class Parts:
         if settings.is_hub:
             self.hub = Hub(
                 self.id, peer.record, self.registry, dialler, self.publisher, self.names, self.counters,
-                lease=lease, suspect=suspect, dial_backs=settings.dial_back_limit,
+                lease=lease, suspect=suspect, dial_backs=settings.dial_back_limit, has_room=self._has_room,
             )  # fmt: skip
         self.directory = Directory(
             self.id,
@@ -118,7 +120,10 @@ class Parts:
         self._builtins.add(Connection(rotation.STATE, self._secrets, counted=False, builtin=True))
         for connection in self.hub.connections() if self.hub else ():
             self._builtins.add(connection)
-        self.serving = Serving(sock, self, cap=settings.thread_limit, patience=reach, secured=secured, limits=limits)
+        self.serving = Serving(
+            sock, self, cap=settings.thread_limit, patience=reach, secured=secured, limits=limits,
+            kept_back=_KEPT_BACK if self.hub else 0,
+        )  # fmt: skip
         self._rotation = Rotation(
             self.ring, settings, self.broker,
             changed=self._secrets_changed, renew=self._renew_links, cut=self._cut_links,
@@ -235,6 +240,9 @@ class Parts:
             return ""
         who = f"{'the hub' if hub else 'the peer'} {caller.host}:{caller.port} of group {caller.group}"
         return f"is not for {who}: see its allow="
+
+    def _has_room(self) -> bool:
+        return self.serving.has_files()
 
     def ended(self, link: Link) -> None:
         """A link has ended."""

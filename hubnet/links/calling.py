@@ -236,8 +236,7 @@ class Caller:
                 link = self._dial(endpoint, limit)
             except Unreachable as error:
                 if deadline is not None and time.monotonic() >= deadline:
-                    where = f"{endpoint.host}:{endpoint.port}"
-                    text = f"{untagged(tag)} on {where}: its deadline passed while dialling; it did not run"
+                    text = f"{untagged(tag)} did not run, its deadline passed while dialling: {error}"
                     raise CallTimeout(text, connection=tag, peer=peer_id, ran=NO) from error
                 if not fresh and error.how in {ANOTHER, ITSELF, REFUSED, BROKEN_OFF}:
                     stale = error

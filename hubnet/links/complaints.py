@@ -12,10 +12,11 @@ MOST = 1000
 
 
 class Complaints:
-    """The same complaint about the same address once a minute, with how often it was held back since."""
+    """The same complaint about the same address once a minute, or as often as is given, with how often it was held back since."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, every: float = EVERY) -> None:
         self._clock = clock
+        self._every = every
         self._last: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -24,7 +25,7 @@ class Complaints:
         now, key = self._clock(), (address, what)
         with self._lock:
             said, held_back = self._last.pop(key, (None, 0))
-            if said is not None and now - said < EVERY:
+            if said is not None and now - said < self._every:
                 self._last[key] = said, held_back + 1
                 return None
             self._last[key] = now, 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import threading
@@ -11,7 +10,7 @@ from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from hubnet import address, machine
+from hubnet import address, files, machine
 from hubnet.core import frames, handshake
 from hubnet.core.handshake import Initiator, Self
 from hubnet.core.keys import Keyring
@@ -44,8 +43,12 @@ def _unreachable(how: str, text: str) -> Unreachable:
     return error
 
 
-def _silent(where: str) -> Unreachable:
-    return _unreachable(SILENT, f"{where} accepts but does not answer: its process is stopped, or it is no hubnet peer")
+def _silent(where: str, seconds: float) -> Unreachable:
+    text = (
+        f"{where} accepts but does not answer within {max(0.1, seconds):.1f} s: its process is stopped, or may open no more "
+        "files (its log says so), or it is no hubnet peer"
+    )
+    return _unreachable(SILENT, text)
 
 
 def open_socket(host: str, port: int, deadline: float) -> socket.socket:
@@ -116,7 +119,7 @@ class Dialler:
             AuthenticationError: the listener closed the handshake or failed it.
             PeerBusy: it takes no more links.
         """
-        where = f"{host}:{port}"
+        where, begun = f"{host}:{port}", time.monotonic()
         sock, binding = self._connect(host, port, deadline, where), b""
         try:
             if self._secured:
@@ -132,7 +135,7 @@ class Dialler:
                 return link
         except CallTimeout:  # the last of the handshake came as the deadline passed
             sock.close()
-            raise _silent(where) from None
+            raise _silent(where, deadline - begun) from None
         except PeerLost as error:
             sock.close()
             raise self._broken_off(where, error) from error
@@ -184,8 +187,8 @@ class Dialler:
             text = f"cannot reach {where}: it broke off as we came ({error}): its process ended, or takes no more links"
             raise _unreachable(BROKEN_OFF, text) from error
         except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE}:
-                text = f"cannot reach {where}: no more files may be open here ({error}): raise the limit (ulimit -n)"
+            if files.none_left(error):
+                text = f"cannot reach {where}: no more files may be open here ({files.limit()}): raise that limit"
                 raise _unreachable(NO_FILES, text) from error
             reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             raise _unreachable(
@@ -229,11 +232,12 @@ class Dialler:
 
     def _secure(self, sock: Any, host: str, deadline: float, where: str) -> tuple[Any, bytes]:
         assert self._secured
-        limit = min(deadline, time.monotonic() + HANDSHAKE_LIMIT)
+        begun = time.monotonic()
+        limit = min(deadline, begun + HANDSHAKE_LIMIT)
         try:
             return self._secured.dial(sock, host, limit)
         except TimeoutError:
-            raise _silent(where) from None
+            raise _silent(where, limit - begun) from None
         except OSError as error:
             if not machine.is_of_tls(error):
                 raise self._broken_off(where, error) from error
@@ -244,7 +248,8 @@ class Dialler:
         self, sock: Any, wanted: Self, deadline: float, where: str, binding: bytes = b""
     ) -> tuple[handshake.Session, bytes]:
         side = Initiator(self._own, wanted, self._ring, self._suites, os.urandom, binding)
-        limit = min(deadline, time.monotonic() + HANDSHAKE_LIMIT)
+        begun = time.monotonic()
+        limit = min(deadline, begun + HANDSHAKE_LIMIT)
         try:
             sock.sendall(side.begin())
             while side.session is None:
@@ -255,10 +260,10 @@ class Dialler:
                 if answer := side.receive(data):
                     sock.sendall(answer)
         except TimeoutError:
-            raise _silent(where) from None
+            raise _silent(where, limit - begun) from None
         except EOFError:
             if time.monotonic() >= limit:  # we were stopped ourselves, and the other end does not wait for long
-                raise _silent(where) from None
+                raise _silent(where, limit - begun) from None
             raise
         except OSError as error:
             if machine.is_of_tls(error):

@@ -74,6 +74,7 @@ class Link:
         "most",
         "on_stall",
         "protection",
+        "receiving",
         "recv_now",
         "retired",
         "said_bye",
@@ -120,6 +121,7 @@ class Link:
         self.ended = False
         self.said_bye = self.is_cut = False
         self.busy = False
+        self.receiving = False
         self.home = False
         self.retired = False
         self.stalls = 0
@@ -357,6 +359,11 @@ class Link:
             raise Vanished("the machine at the other end does not answer any more", ran=ran)
 
     # -- endings ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way on it, and no peer is registered over it."""
+        return not (self.busy or self.receiving or self.home or self.said_bye)
 
     def hear(self) -> bytes | None:
         """What has arrived, without waiting; None when nothing has, b"" at the end of the stream."""

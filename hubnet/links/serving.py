@@ -11,7 +11,6 @@ The door to this room is small on purpose (start, drain, close): the leader algo
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 import threading
@@ -21,14 +20,17 @@ from collections.abc import Callable, Container, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from hubnet import files
 from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
 from hubnet.core.connections import Connection, Filter, untagged
 from hubnet.core.frames import Pieces
 from hubnet.core.keys import Keyring
 from hubnet.errors import HubnetError, RemoteProtocolError
+from hubnet.files import Files
 from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
+from hubnet.links.complaints import Complaints
 from hubnet.links.context import Call, here
 from hubnet.links.limits import Limits
 from hubnet.links.link import Frame, Link
@@ -43,6 +45,10 @@ _CLOSELY = 0.002
 _STREAK = 3
 _MOST_STALLS = 2
 _ROOM_EVERY = 0.5
+_IDLE = 0.05
+_MOST_LET_GO = 8
+_REST = (0.1, 1.0)
+_TOLD_EVERY = 10.0
 _UNPACK, _LENGTH_OF, _HEADER_SIZE = frames.HEADER.unpack_from, frames.LENGTH_OF, frames.HEADER_SIZE
 _CHUNK = 65536
 _SLOT = Connection("", lambda: None)
@@ -85,8 +91,19 @@ class Serving:
 
     def __init__(
         self, listener: socket.socket, host: Host, *, cap: int, patience: float, secured: Secured | None = None,
-        limits: Limits = _LIMITS,
+        limits: Limits = _LIMITS, kept_back: int = 0,
     ) -> None:  # fmt: skip
+        """Make a room that does not accept yet.
+
+        Args:
+            listener: a listening socket, which is this room's from now on.
+            host: whom it serves.
+            cap: most calls that run at once, per depth.
+            patience: seconds for which a call waits for a slot, where it does not say so itself.
+            secured: TLS, where there is any.
+            limits: most of everything.
+            kept_back: open files for links that are accepted when no others are to be had; see ``has_files``.
+        """
         self._listener = listener
         self._listener_fd = listener.fileno()
         self._host = host
@@ -101,6 +118,9 @@ class Serving:
         self._settled = threading.Condition(self._lock)
         self._staying = 0
         self._made_room = 0.0
+        self._files = Files(kept_back)
+        self._rest, self._rests_until = _REST[0], float("inf")
+        self._told = Complaints(every=_TOLD_EVERY)
         self._draining = False
 
     def start(self) -> None:
@@ -118,6 +138,13 @@ class Serving:
         """Whether one more link may come, from the peer whose id has this digest."""
         in_all, of_one = self._limits.links
         return len(self._links) < in_all and self._links_of[digest] < of_one
+
+    def has_files(self) -> bool:
+        """Whether a link may come to stay; if not, idle ones make room for the next try. What was kept back is for who asks."""
+        if not self._files.are_scarce():
+            return True
+        self._let_idle_go()
+        return False
 
     @property
     def running(self) -> int:
@@ -182,6 +209,7 @@ class Serving:
         """In a forked child: close our copies of the descriptors without a word."""
         self._workers.abandon()
         self._listener.close()
+        self._files.close()
         self._arrivals.abandon()
         for link in self._links.values():
             link.close()
@@ -205,13 +233,15 @@ class Serving:
     def next_limit(self) -> float | None:
         with self._lock:
             expiry = self._admission.next_expiry()
-        limits = [limit for limit in (self._arrivals.next_limit(), expiry) if limit is not None]
-        return min(limits, default=None)
+        limits = [limit for limit in (self._arrivals.next_limit(), expiry, self._rests_until) if limit is not None]
+        return None if (first := min(limits)) == float("inf") else first
 
     def limits_passed(self) -> bool:
         now = time.monotonic()
-        watched = bool(self._arrivals) or self._admission.queued > 0
+        watched = bool(self._arrivals) or self._admission.queued > 0 or self._rests
         self._arrivals.drop_overdue(now)
+        if now >= self._rests_until:
+            self._accept_again()
         with self._lock:
             late = self._admission.expire(now)
         for job in late:
@@ -224,14 +254,17 @@ class Serving:
 
     def dismantle(self) -> None:
         self._arrivals.close()
+        self._files.close()
         for link in list(self._links.values()):
             link.close()
         self._links.clear()
 
     def _accept(self) -> None:
+        rests = False
         try:
             for _ in range(16):
                 sock, address = self._listener.accept()
+                self._rest = _REST[0]
                 if self._workers.closed:
                     sock.close()
                     continue
@@ -239,11 +272,45 @@ class Serving:
         except BlockingIOError:
             pass  # nobody else waits
         except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE} and not self._workers.closed:
-                _log.error("no link can be taken: %s; raise the limit of open files (ulimit -n)", error)
-                time.sleep(0.1)  # the one who waits would be reported again at once
+            rests = files.none_left(error) and not self._workers.closed and not self._files.let_go()
+            if files.none_left(error):
+                self._tell_of_files(error)
         finally:
-            self._workers.arm(self._listener_fd)
+            if rests:  # the one who waits would be reported again at once
+                self._rest_for_a_while()
+            else:
+                self._workers.arm(self._listener_fd)
+
+    def _tell_of_files(self, error: OSError) -> None:
+        host, port = self._listener.getsockname()[:2]
+        what = (
+            f"no more links can be taken ({error.strerror}, {files.limit()}): raise that limit, or add hubs or workers"
+        )
+        if said := self._told.about(f"{host}:{port}", what):
+            _log.error("%s", said)
+
+    def _rest_for_a_while(self) -> None:
+        """Accept nobody until a link has ended, idle ones first, or for a moment that grows."""
+        self._rests_until = time.monotonic() + self._rest
+        self._rest = min(2 * self._rest, _REST[1])
+        self._let_idle_go()
+
+    @property
+    def _rests(self) -> bool:
+        return self._rests_until < float("inf")
+
+    def _accept_again(self) -> None:
+        self._rests_until = float("inf")
+        self._workers.arm(self._listener_fd)
+
+    def _let_idle_go(self) -> None:
+        """Say goodbye on the coldest links that nobody needs just now: who calls next over one of them dials anew."""
+        with self._lock:
+            now = time.monotonic()
+            idle = [link for link in self._links.values() if link.is_idle and now - link.used > _IDLE]
+            for link in sorted(idle, key=lambda one: one.used)[:_MOST_LET_GO]:
+                link.say_bye()
+                link.shutdown()  # whoever is woken by that closes it
 
     def _on_arrival(self, fd: int) -> None:
         arrived = self._arrivals.advance(fd)
@@ -252,6 +319,7 @@ class Serving:
                 accepted = self._host.ring.get(arrived.kid) is not None  # else cut() may have been here just before
                 if accepted:
                     arrived.on_stall = self._make_room
+                    arrived.used = time.monotonic()
                     self._links[fd] = arrived
                     self._links_of[arrived.foreign.digest] += 1
             if not accepted:
@@ -262,7 +330,7 @@ class Serving:
 
     def _make_sure_another_waits(self) -> None:
         self._workers.make_sure_another_waits()
-        if self._arrivals or self._admission.queued:
+        if self._arrivals or self._admission.queued or self._rests:
             self._workers.nudge()
 
     def _make_room(self) -> None:
@@ -305,9 +373,14 @@ class Serving:
     def _receive(self, link: Link, data: bytes) -> Frame:
         """One frame; while its rest, or its buffers, are still to come, another worker waits."""
         whole = len(data) >= _HEADER_SIZE and len(data) == _LENGTH_OF(data)[0] + _HEADER_SIZE
-        if not whole or data[6:8] != b"\0\0":
-            self._make_sure_another_waits()
-        return link.receive(None, data)
+        if whole and data[6:8] == b"\0\0":
+            return link.receive(None, data)
+        self._make_sure_another_waits()
+        link.receiving = True
+        try:
+            return link.receive(None, data)
+        finally:
+            link.receiving = False
 
     def _converse(self, link: Link) -> _Following:
         """Stay with a busy link for as long as its requests follow each other closely.
@@ -530,4 +603,6 @@ class Serving:
         link.ended = True  # before the look at `home` in ended(): a registration under way looks the other way round
         if known:
             link.close()  # which takes it out of the epoll as well
+            if self._rests:
+                self._accept_again()
             self._host.ended(link)

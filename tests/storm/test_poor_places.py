@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.storm.calls import CHAIN
-from benchmarks.storm.nets import Redis, StormNet
+from benchmarks.storm.nets import PEER, Redis, StormNet
 from hubnet.core.keys import new_token
+from tests.api.conftest import Raised
 from tests.conftest import Net
 from tests.waiting import eventually
 
@@ -87,7 +89,44 @@ def test_a_home_that_nobody_can_write_is_not_needed(net: Net) -> None:
     assert net.cli("call", "w", "double", "21").stdout == "42\n"
 
 
-FEW_FILES = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+FEW_FILES = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+mine = []
+def take_all_but(left):
+    try:
+        while True: mine.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        for _ in range(left): os.close(mine.pop())
+def give_back():
+    while mine: os.close(mine.pop())
+"""
+TAKES_ALL = """
+import threading, time
+on, took = True, 0
+def take_all():
+    global took
+    while on:
+        take_all_but(0)
+        took += 1
+        time.sleep(0.001)
+taking = threading.Thread(target=take_all, daemon=True)
+taking.start()
+"""
+HEARS = """
+heard, gaps = [], []
+@hubnet.subscribe("tick", on_gap=gaps.append)
+def tick(n): heard.append(n)
+"""
+TOLD_OF_FILES = "Too many open files, ulimit -n is 64"
+
+
+@pytest.fixture
+def storm_net(tmp_path: Path) -> Iterator[StormNet]:
+    """A net around a Redis of its own."""
+    made = StormNet(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("poor", ["caller", "served"])
@@ -127,3 +166,80 @@ def test_idle_links_make_room_for_a_peer_that_was_not_called_before(tmp_path: Pa
         assert caller.ask(f"outcome_of(lambda: nap(0, peer={unknown!r}), 0)")[1:3] == ("answer", second.pid)
     finally:
         net.close()
+
+
+def test_a_hub_with_64_open_files_answers_whom_it_took_and_whom_it_did_not_and_both_learn_why(
+    storm_net: StormNet,
+) -> None:
+    """Of twenty peers no more than four find a file there; all of them list at once, and each is answered."""
+    net, begun = storm_net, time.monotonic()
+    hub = net.hub(FEW_FILES)
+    hub.run("take_all_but(12)")
+    crowd = [net.actor(start=False, HUBNET_GROUP="w") for _ in range(20)]
+    for one in crowd:
+        one.send("run", "import hubnet\n" + PEER)
+    for one in crowd:
+        one.answer(60)
+    told = "takes no further peer: it may open no more files (ulimit -n is 64 there)"
+    eventually(lambda: all(one.ask("hubnet.stats().get('registered')") or told in one.said for one in crowd))
+    before = net.records().keys()
+    for one in crowd:
+        one.send("ask", "set(hubnet.peers('w', refresh=True)['peers']) | {hubnet.Peer().id}")
+    answers = [one.answer(60) for one in crowd]
+    all_the_while = before & net.records().keys()
+    assert 0 < len(all_the_while) < len(crowd)
+    assert all(answer >= all_the_while for answer in answers)
+    hub.run("give_back()")
+    eventually(lambda: len(net.records()) == len(crowd))
+    lines = [line for line in hub.said.splitlines() if TOLD_OF_FILES in line]
+    assert 1 <= len(lines) <= 1 + (time.monotonic() - begun) // 10, hub.said
+
+
+def test_who_asks_a_hub_that_accepts_nobody_learns_within_its_limit_that_it_may_be_out_of_files(
+    storm_net: StormNet,
+) -> None:
+    hub = storm_net.hub(FEW_FILES)
+    hub.run("resource.setrlimit(resource.RLIMIT_NOFILE, (3, 64))")  # what comes free is of no use either
+    asker = storm_net.actor(HUBNET_GROUP="w", HUBNET_TIMEOUT="2")
+    eventually(lambda: asker.ask("hubnet.Peer().id"), not_yet=Raised)
+    with pytest.raises(Raised, match="may open no more files") as told:
+        asker.ask("hubnet.peers(refresh=True)")
+    assert told.value.kind == "NoHub"
+    assert "secret" not in told.value.text
+    assert eventually(lambda: "Too many open files, ulimit -n is 3" in hub.said)
+    hub.run("resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))")
+    eventually(lambda: asker.ask("hubnet.stats()['registered']"))
+    assert asker.ask("len(hubnet.peers(refresh=True)['peers'])") == 1
+
+
+def test_a_subscriber_with_64_open_files_says_what_keeps_it_from_redis_and_hears_again_when_it_has_one(
+    storm_net: StormNet,
+) -> None:
+    """Redis ends its connection, and the application takes each file that comes free; what it missed is counted."""
+    storm_net.hub()
+    subscriber = storm_net.peer(FEW_FILES + HEARS)
+    publisher = storm_net.peer("@hubnet.event('tick')\ndef tick(n): return (n,), {}\n")
+    eventually(lambda: "tick" in storm_net.records()[subscriber.ask("hubnet.Peer().id")]["subscriptions"])
+    publisher.run("tick(0)")
+    eventually(lambda: subscriber.ask("heard") == [0])
+    subscriber.run(TAKES_ALL)
+    eventually(lambda: subscriber.ask("took"))
+    storm_net.redis.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    publisher.run("tick(1)")
+    eventually(
+        lambda: "out of reach: [Errno 24] Too many open files; ulimit -n is 64: raise that limit" in subscriber.said
+    )
+    subscriber.run("on = False; taking.join(); give_back()")
+    numbers = iter(range(2, 10_000))
+
+    def hears() -> bool:
+        publisher.run(f"tick({next(numbers)})")
+        return bool(subscriber.ask("heard[-1] > 1"))
+
+    eventually(hears)
+    last = next(numbers) - 1
+    eventually(lambda: subscriber.ask("heard[-1]") == last)
+    heard, lost = subscriber.ask("(heard, sum(gap.lost for gap in gaps))")
+    assert heard == sorted(set(heard))
+    assert len(heard) + lost == last + 1
+    assert "secret" not in subscriber.said
