@@ -201,6 +201,9 @@ def wait_for(n: int, groups: Any = None, hubs_only: bool = False, timeout: float
 def serve(main_thread: bool = False) -> None:
     """Be a peer until stopped: by SIGTERM or Ctrl-C, after which running calls end and the record is withdrawn.
 
+    From then on others see it draining and call elsewhere. Calls that still run ten seconds later are given up: their callers get
+    PeerLost, whose ``.ran`` is MAYBE.
+
     Args:
         main_thread: run calls on this thread, one after the other, for hosts that allow nothing else. A call that comes
             back here while this thread waits in the call that caused it waits for its deadline: give it a timeout.

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from hubnet.world import World
 
 VERSION = "0.1.0"
-_DRAIN = 10.0
+GRACE = 10.0
+"""Seconds for which a peer that is asked to end waits for the calls that it runs."""
 _LOST_FOR_GOOD = ("events.dropped_outbox", "events.refused_by_redis", "events.unsent")
 _log = logging.getLogger("hubnet")
 
@@ -171,7 +172,7 @@ class _Peer:
                 self._subscribe(wish, parts)
         parts.start()
 
-    def stop(self, grace: float = _DRAIN) -> bool:
+    def stop(self, grace: float = GRACE) -> bool:
         """Drain, withdraw and close everything; whether all calls ended within `grace` seconds."""
         if self._early and self.started and not self._stopped:
             self._is_ready.wait(grace)  # a process may trigger an event and end at once
@@ -185,6 +186,12 @@ class _Peer:
         self.draining = True
         parts.home.announce()
         clean = parts.drain(grace)  # what runs may call, list and publish until it has ended
+        if running := parts.serving.running:
+            _log.warning(
+                "calls that still ran %g s after this peer was asked to end: %d; their callers are told that they may have run",
+                grace,
+                running,
+            )
         self._closed, self.caller = True, None
         parts.close()
         return clean
