@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from hubnet import address, files, machine, runtime
-from hubnet.embedded import EmbeddedServer, answers_here, find_server
+from hubnet.embedded import EmbeddedServer, Seen, answers_here, find_server, look
 from hubnet.environment import Settings
-from hubnet.errors import BrokerUnavailable, ConfigError
+from hubnet.errors import BrokerUnavailable, ConfigError, causes
 from hubnet.guides import LIMIT, Guides
 from hubnet.redis_socket import ANSWER_LIMIT, CONNECT_LIMIT, Closing, Owner, answer, open_socket, sooner
 from hubnet.redis_url import guided, has_user, without_password
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("hubnet")
 _ADDRESS = "broker.json"
+_LOOK = 1.0
+_NOBODY = "no hub runs on this machine yet and HUBNET_REDIS_URL is not set: start one with `hubnet hub`"
 
 
 def import_the_rest(*, hub: bool) -> None:
@@ -87,6 +89,7 @@ class Broker:
         self._lock: runtime.Lock | None = None
         self._guard = threading.Lock()
         self.embedded = not settings.redis_url
+        self._embedded_url = ""
         self.has_user = has_user(settings.redis_url)
         said = guided(settings.redis_url)
         self._guides = Guides(said, settings.namespace, self.shown) if said else None
@@ -112,8 +115,11 @@ class Broker:
 
     @property
     def shown(self) -> str:
-        """The URL without its password."""
-        return without_password(self._settings.redis_url) or "the embedded server"
+        """The URL without its password, or where the embedded server was last."""
+        if not self.embedded:
+            return without_password(self._settings.redis_url)
+        where = urlsplit(self._embedded_url)
+        return f"the embedded server at {where.hostname}:{where.port}" if where.port else "the embedded server"
 
     def route(self) -> str:
         """The source address of the route to Redis.
@@ -142,20 +148,24 @@ class Broker:
             return self._settings.redis_url
         with self._guard:
             said = runtime.read(_ADDRESS)
-            if said and answers_here(str(said["url"])):
-                return str(said["url"])
+            seen = look(str(said["url"]), sooner(deadline, _LOOK)) if said else Seen.GONE
+            if said and seen is not Seen.GONE:
+                self._embedded_url = str(said["url"])
+            if seen is Seen.ANSWERS:
+                return self._embedded_url
+            silent = self._stands_still() if seen is Seen.SILENT else ""
             if not self._runs_one:
-                raise BrokerUnavailable(
-                    "no hub runs on this machine yet and HUBNET_REDIS_URL is not set: start one with `hubnet hub`"
-                )
-            return self._run_server()
+                raise BrokerUnavailable(silent or _NOBODY)
+            self._embedded_url = self._run_server(silent)
+            return self._embedded_url
 
-    def _run_server(self) -> str:
+    def _run_server(self, silent: str) -> str:
+        """The URL of our own server, started if need be; not where another hub runs one, which may stand still."""
         self._lock = self._lock or runtime.Lock("broker.lock")
         if not self._lock.take():
-            raise BrokerUnavailable("another hub is starting the embedded server")
+            raise BrokerUnavailable(silent or "another hub is starting the embedded server")
         if self._server and self._server.runs and not answers_here(self._server.url):
-            raise BrokerUnavailable("the embedded server does not answer just now")
+            raise BrokerUnavailable(silent or "the embedded server does not answer just now")
         if self._server and not self._server.runs:
             self._server.close()
             self._server = None
@@ -163,6 +173,14 @@ class Broker:
             self._server = EmbeddedServer(find_server(self._settings.redis_server))
         runtime.write(_ADDRESS, {"url": self._server.url, "pid": os.getpid()})
         return self._server.url
+
+    def _stands_still(self) -> str:
+        said = runtime.read(_ADDRESS) or {}
+        hub = f", which the hub with pid {said['pid']} started," if "pid" in said else ""
+        return (
+            f"{self.shown}{hub} does not answer: it is stopped, or has much to do; let it go on (kill -CONT), or end that hub "
+            "and start one anew with `hubnet hub`"
+        )
 
     def client(self) -> redis.Redis:
         """A redis-py client, for the register.
@@ -191,7 +209,7 @@ class Broker:
                 return sock, Closing(sock)
             return self._open_by_library(url, deadline)
         except OSError as error:
-            raise self._out_of_reach(error) from error
+            raise self.out_of_reach(error) from error
 
     def _open_by_library(self, url: str, deadline: float | None) -> tuple[socket.socket, Owner]:
         import redis
@@ -204,14 +222,32 @@ class Broker:
             connection.send_command("PING")  # its answer also takes TLS's session tickets off the stream
             connection.read_response()
         except redis.RedisError as error:
-            raise self._out_of_reach(error) from error
+            raise self.out_of_reach(error) from error
         sock: socket.socket = connection._sock
         sock.settimeout(None)
         return sock, connection
 
-    def _out_of_reach(self, error: Exception) -> BrokerUnavailable:
-        try_ = f"{files.limit()}: raise that limit" if files.none_left(error) else "check HUBNET_REDIS_URL"
-        return BrokerUnavailable(f"Redis at {self.shown} is out of reach: {error}; {try_}")
+    def out_of_reach(self, error: Exception, what: str = "Redis") -> BrokerUnavailable:
+        """What to tell of an error that came of a connection to Redis: where that is, and what to try."""
+        if files.none_left(error):
+            return BrokerUnavailable(
+                f"{what} at {self.shown} is out of reach: {error}; {files.limit()}: raise that limit"
+            )
+        if self.embedded and any(isinstance(one, TimeoutError) for one in causes(error)):
+            return BrokerUnavailable(self._stands_still())
+        return BrokerUnavailable(f"{what} at {self.shown} is out of reach: {error}; {self.advice}")
+
+    @property
+    def advice(self) -> str:
+        """What to try where Redis does not take what it was told."""
+        if not self.embedded:
+            return "check HUBNET_REDIS_URL"
+        said = runtime.read(_ADDRESS)
+        return (
+            self._stands_still()
+            if said and look(str(said["url"])) is Seen.SILENT
+            else "is there a hub? `hubnet hub` is one"
+        )
 
     def ask(self, *command: bytes, deadline: float | None = None) -> Any:
         """The answer to one command by the deadline (monotonic), over a connection of its own; for what is asked seldom.
@@ -226,7 +262,7 @@ class Broker:
         try:
             return answer(sock, command, sooner(deadline, ANSWER_LIMIT))
         except OSError as error:
-            raise self._out_of_reach(error) from error
+            raise self.out_of_reach(error) from error
         finally:
             owner.disconnect()
 

@@ -24,9 +24,11 @@ from hubnet.core.selection import Query
 from hubnet.core.turns import Turns
 from hubnet.counters import Counters
 from hubnet.errors import (
+    NO,
     AuthenticationError,
     BrokerUnavailable,
     CallError,
+    CallTimeout,
     HubnetError,
     NoHub,
     PeerUnreachable,
@@ -215,6 +217,8 @@ class Directory:
             with self._changed:
                 self._changed.wait(min(left, _BACKOFF * machine.jitter(0.05, 0.5)))
         reason = f": {failure}" if failure else self.why_no_hub()
+        if isinstance(failure, CallTimeout) and failure.ran != NO:
+            reason += "; that hub, or its Redis, is slow or stands still"
         if isinstance(failure, BrokerUnavailable) and not self._hubs_run_redis:
             raise BrokerUnavailable(str(failure)) from failure
         raise NoHub(f"no hub answered in time{reason}") from failure

