@@ -9,6 +9,7 @@ from hubnet import peer as peer_room
 from hubnet.connect import one_timeout
 from hubnet.core.connections import Connection, elsewhere, untagged
 from hubnet.core.identity import came, decode_id, text, whole
+from hubnet.core.membership import OPEN, SUSPECT
 from hubnet.core.selection import Query, group_names
 from hubnet.core.targets import boolean, seconds
 from hubnet.errors import ConfigError, NoPeer
@@ -106,7 +107,9 @@ def peers(
         hubs_only: hubs alone.
 
     Returns:
-        ``{"peers": {id: record, …}, "<group>": [id, …], …}``; a peer without a group is in "None".
+        ``{"peers": {id: record, …}, "<group>": [id, …], …}``; a peer without a group is in "None". Everybody is listed, whatever
+        their ``state``: who is open and reachable comes first, who is suspect last. So ``peers()[0]``, as a ``RemotePeer``, is
+        one that can be called if there is any.
 
     Raises:
         NoHub: no hub answered within HUBNET_TIMEOUT.
@@ -136,7 +139,15 @@ def _listed(query: Query, *, refresh: bool, timeout: float | None = None) -> dic
     directory = peer.ready(deadline).directory
     peer.open_now()
     found = directory.listing(query, refresh=refresh, deadline=deadline)
-    return {peer_id: _copied(record) for peer_id, record in found.items()}
+    return {peer_id: _copied(record) for peer_id, record in sorted(found.items(), key=_readiness)}
+
+
+def _readiness(item: tuple[bytes, Record]) -> int:
+    """Whoever takes the first of a listing wants one that can be called; otherwise the hub's order stays."""
+    record = item[1]
+    if record["state"] == OPEN and record["reachable"]:
+        return 0
+    return 2 if record["state"] == SUSPECT else 1
 
 
 def _copied(record: Record) -> Record:
@@ -145,7 +156,7 @@ def _copied(record: Record) -> Record:
 
 
 def peer_group(name: str | None = None, hubs_only: bool = False, on_host: bool = False) -> list[RemotePeer]:
-    """The peers of one group.
+    """The peers of one group, whatever their ``state``: who is open and reachable comes first, who is suspect last.
 
     Args:
         name: of the group; this peer's own by default.
@@ -187,7 +198,7 @@ def wait_for(n: int, groups: Any = None, hubs_only: bool = False, timeout: float
     while True:
         left = max(0.05, deadline - time.monotonic())
         found = _listed(query, refresh=changes >= 0, timeout=left)
-        there = {peer_id: record for peer_id, record in found.items() if record["state"] == "open"}
+        there = {peer_id: record for peer_id, record in found.items() if record["state"] == OPEN}
         if len(there) >= n:
             return Listing(there, query)
         if time.monotonic() >= deadline:
