@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.networks import faults
-from tests.networks.faults import Farm
+from tests.networks.farm import Farm
 from tests.networks.machines import machines
 
 LEASE = 0.6

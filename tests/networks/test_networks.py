@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.networks import faults
-from tests.networks.faults import Farm, Seen
+from tests.networks import cuts, faults
+from tests.networks.farm import Farm, Seen
 from tests.networks.machines import machines
 
 
@@ -34,15 +34,29 @@ def test_who_sends_to_a_machine_that_vanishes_is_told_and_all_learn_that_it_is_g
 
 
 def test_a_worker_cut_off_from_the_hub_alone_goes_on_with_those_it_knows_and_is_back_when_it_heals(farm: Farm) -> None:
-    held(faults.cut_worker_and_hub(farm, away=0))
+    held(cuts.cut_worker_and_hub(farm, away=0))
 
 
 def test_a_hub_that_hears_nothing_of_a_worker_which_hears_it_lists_it_again_when_it_heals(farm: Farm) -> None:
-    held(faults.cut_one_way(farm, away=0))
+    held(cuts.cut_one_way(farm, away=0))
+
+
+def test_a_worker_that_hears_nothing_of_the_hub_which_hears_it_goes_on_with_others_and_is_listed_when_it_heals(
+    farm: Farm,
+) -> None:
+    held(cuts.cut_other_way(farm, away=0))
+
+
+def test_who_does_not_hear_the_peer_that_it_calls_is_told_and_both_call_again_when_it_heals(farm: Farm) -> None:
+    held(cuts.cut_caller_deaf(farm, away=0))
+
+
+def test_who_calls_a_peer_that_does_not_hear_it_is_told_and_both_call_again_when_it_heals(farm: Farm) -> None:
+    held(cuts.cut_called_deaf(farm, away=0))
 
 
 def test_workers_cut_off_from_each_other_stay_listed_are_told_and_call_again_when_it_heals(farm: Farm) -> None:
-    held(faults.cut_workers(farm, away=0))
+    held(cuts.cut_workers(farm, away=0))
 
 
 def test_a_name_that_no_server_tells_keeps_a_call_no_longer_than_its_limit_and_others_not_at_all(farm: Farm) -> None:
