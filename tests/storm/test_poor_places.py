@@ -118,6 +118,13 @@ heard, gaps = [], []
 @hubnet.subscribe("tick", on_gap=gaps.append)
 def tick(n): heard.append(n)
 """
+LINGERS = """
+go = threading.Event()
+@hubnet.connect("linger")
+def linger(until, token):
+    under_way.add(token)
+    go.wait()
+"""
 TOLD_OF_FILES = "Too many open files, ulimit -n is 64"
 
 
@@ -243,3 +250,23 @@ def test_a_subscriber_with_64_open_files_says_what_keeps_it_from_redis_and_hears
     assert heard == sorted(set(heard))
     assert len(heard) + lost == last + 1
     assert "secret" not in subscriber.said
+
+
+def test_idle_links_of_some_callers_make_room_for_others_and_running_calls_go_on(storm_net: StormNet) -> None:
+    """A worker has files for eight links, and sixteen callers keep theirs after each call."""
+    net = storm_net
+    net.hub()
+    worker = net.peer(FEW_FILES + LINGERS)
+    (peer_id,) = net.ids([worker])
+    worker.run("take_all_but(8)")
+    long = net.peer(LINGERS, group="callers")
+    long.run(f"begin(linger, None, {peer_id!r}, range(2))")
+    eventually(lambda: worker.ask("len(under_way)") == 2)
+    callers = net.crowd(16, group="callers", HUBNET_TIMEOUT="20")
+    for _ in range(2):
+        for one in callers:
+            one.send("ask", f"outcome_of(lambda: nap(0, peer={peer_id!r}), 0)[1:3]")
+        assert {one.answer(60) for one in callers} == {("answer", worker.pid)}
+    worker.run("go.set()")
+    assert [told[1] for told in long.ask("ended()")] == ["answer"] * 2
+    assert TOLD_OF_FILES in worker.said
