@@ -17,21 +17,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from hubnet import files
 from hubnet.core import admission, calls, frames, handshake
 from hubnet.core.admission import Admission
 from hubnet.core.connections import Connection, Filter, untagged
 from hubnet.core.frames import Pieces
 from hubnet.core.keys import Keyring
 from hubnet.errors import HubnetError, RemoteProtocolError
-from hubnet.files import Files
 from hubnet.links import running
 from hubnet.links.arrivals import Arrivals
-from hubnet.links.complaints import Complaints
 from hubnet.links.context import Call, here
+from hubnet.links.entrance import Entrance
 from hubnet.links.limits import Limits
 from hubnet.links.link import Frame, Link
 from hubnet.links.workers import Workers
@@ -47,8 +46,6 @@ _MOST_STALLS = 2
 _ROOM_EVERY = 0.5
 _IDLE = 0.05
 _MOST_LET_GO = 8
-_REST = (0.1, 1.0)
-_TOLD_EVERY = 10.0
 _UNPACK, _LENGTH_OF, _HEADER_SIZE = frames.HEADER.unpack_from, frames.LENGTH_OF, frames.HEADER_SIZE
 _CHUNK = 65536
 _SLOT = Connection("", lambda: None)
@@ -106,6 +103,7 @@ class Serving:
         """
         self._listener = listener
         self._listener_fd = listener.fileno()
+        self._entrance = Entrance(listener, kept_back)
         self._host = host
         self._patience = patience
         self._workers = Workers(self)
@@ -118,9 +116,6 @@ class Serving:
         self._settled = threading.Condition(self._lock)
         self._staying = 0
         self._made_room = 0.0
-        self._files = Files(kept_back)
-        self._rest, self._rests_until = _REST[0], float("inf")
-        self._told = Complaints(every=_TOLD_EVERY)
         self._draining = False
 
     def start(self) -> None:
@@ -141,7 +136,7 @@ class Serving:
 
     def has_files(self) -> bool:
         """Whether a link may come to stay; if not, idle ones make room for the next try. What was kept back is for who asks."""
-        if not self._files.are_scarce():
+        if self._entrance.has_files():
             return True
         self._let_idle_go()
         return False
@@ -203,13 +198,12 @@ class Serving:
             for link in self._links.values():
                 link.shutdown()
         self._workers.close()
-        self._listener.close()
+        self._entrance.close()
 
     def abandon(self) -> None:
         """In a forked child: close our copies of the descriptors without a word."""
         self._workers.abandon()
-        self._listener.close()
-        self._files.close()
+        self._entrance.close()
         self._arrivals.abandon()
         for link in self._links.values():
             link.close()
@@ -233,14 +227,16 @@ class Serving:
     def next_limit(self) -> float | None:
         with self._lock:
             expiry = self._admission.next_expiry()
-        limits = [limit for limit in (self._arrivals.next_limit(), expiry, self._rests_until) if limit is not None]
+        limits = [
+            limit for limit in (self._arrivals.next_limit(), expiry, self._entrance.rests_until) if limit is not None
+        ]
         return None if (first := min(limits)) == float("inf") else first
 
     def limits_passed(self) -> bool:
         now = time.monotonic()
-        watched = bool(self._arrivals) or self._admission.queued > 0 or self._rests
+        watched = bool(self._arrivals) or self._admission.queued > 0 or self._entrance.rests
         self._arrivals.drop_overdue(now)
-        if now >= self._rests_until:
+        if now >= self._entrance.rests_until:
             self._accept_again()
         with self._lock:
             late = self._admission.expire(now)
@@ -254,53 +250,26 @@ class Serving:
 
     def dismantle(self) -> None:
         self._arrivals.close()
-        self._files.close()
         for link in list(self._links.values()):
             link.close()
         self._links.clear()
 
     def _accept(self) -> None:
-        rests = False
         try:
-            for _ in range(16):
-                sock, address = self._listener.accept()
-                self._rest = _REST[0]
+            for sock, address in self._entrance.accept():
                 if self._workers.closed:
                     sock.close()
                     continue
-                self._workers.watch(self._arrivals.welcome(sock, str(address[0]) if address else ""))
-        except BlockingIOError:
-            pass  # nobody else waits
-        except OSError as error:
-            rests = files.none_left(error) and not self._workers.closed and not self._files.let_go()
-            if files.none_left(error):
-                self._tell_of_files(error)
+                with suppress(OSError):  # it has ended already
+                    self._workers.watch(self._arrivals.welcome(sock, str(address[0]) if address else ""))
         finally:
-            if rests:  # the one who waits would be reported again at once
-                self._rest_for_a_while()
+            if self._entrance.rests:
+                self._let_idle_go()
             else:
                 self._workers.arm(self._listener_fd)
 
-    def _tell_of_files(self, error: OSError) -> None:
-        host, port = self._listener.getsockname()[:2]
-        what = (
-            f"no more links can be taken ({error.strerror}, {files.limit()}): raise that limit, or add hubs or workers"
-        )
-        if said := self._told.about(f"{host}:{port}", what):
-            _log.error("%s", said)
-
-    def _rest_for_a_while(self) -> None:
-        """Accept nobody until a link has ended, idle ones first, or for a moment that grows."""
-        self._rests_until = time.monotonic() + self._rest
-        self._rest = min(2 * self._rest, _REST[1])
-        self._let_idle_go()
-
-    @property
-    def _rests(self) -> bool:
-        return self._rests_until < float("inf")
-
     def _accept_again(self) -> None:
-        self._rests_until = float("inf")
+        self._entrance.is_rested()
         self._workers.arm(self._listener_fd)
 
     def _let_idle_go(self) -> None:
@@ -330,7 +299,7 @@ class Serving:
 
     def _make_sure_another_waits(self) -> None:
         self._workers.make_sure_another_waits()
-        if self._arrivals or self._admission.queued or self._rests:
+        if self._arrivals or self._admission.queued or self._entrance.rests:
             self._workers.nudge()
 
     def _make_room(self) -> None:
@@ -603,6 +572,6 @@ class Serving:
         link.ended = True  # before the look at `home` in ended(): a registration under way looks the other way round
         if known:
             link.close()  # which takes it out of the epoll as well
-            if self._rests:
+            if self._entrance.rests:
                 self._accept_again()
             self._host.ended(link)
