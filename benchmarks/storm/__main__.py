@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.storm import brokers, calls, events, failovers, hubs, peers, samples
-from benchmarks.storm.samples import Promise, Trials
+from benchmarks.storm import brokers, calls, events, failovers, hubs, networks, peers, samples
+from benchmarks.storm.samples import Promise, Sample, Trials
+from tests.api.conftest import Raised
+from tests.networks import faults
 
 
 class Row(NamedTuple):
@@ -35,6 +37,21 @@ ROWS: dict[str, Row] = {
         ),
         peers.killed,
     ),
+    **{
+        name: Row(
+            happens,
+            (
+                Promise("PeerLost", "a call to it gets PeerLost ≤ 4 s", 4.0),
+                Promise("gone", "out of every listing ≤ 5 s, and nobody else", 5.0),
+                Promise("back", "listed and called again when it is plugged in"),
+            ),
+            partial(networks.broken_by, fault),
+        )
+        for name, happens, fault in (
+            ("vanish-idle", "a peer's machine vanishes (link down) while a function runs there", faults.vanish_idle),
+            ("vanish-in-flight", "the same, while arguments of 64 MiB are sent there", faults.vanish_in_flight),
+        )
+    },
     "peer-stopped": Row(
         "a peer is stopped (SIGSTOP), then goes on",
         (Promise("suspect after lease end", "suspect at lease end; picked by nobody; its running calls end normally"),),
@@ -147,6 +164,67 @@ ROWS: dict[str, Row] = {
         partial(failovers.sentinels, how="frozen"),
         20,
     ),
+    **{
+        name: Row(
+            happens,
+            (
+                Promise("gone", "the hub says that it is gone, and nobody else"),
+                Promise("the call to the hub ends", "a call to the hub (limit 4 s) ends by an error ≤ 4.2 s", 4.2),
+                Promise("those that know each other call", "the other worker still calls it"),
+                Promise("healed", "listed again, all call each other ≤ 3 s after", 3.0),
+            ),
+            partial(networks.broken_by, fault),
+        )
+        for name, happens, fault in (
+            ("cut-worker-hub", "a worker and the hub are cut off from each other, 6 s", faults.cut_worker_and_hub),
+            ("cut-one-way", "the hub hears nothing of a worker, which hears the hub, 6 s", faults.cut_one_way),
+        )
+    },
+    "cut-worker-worker": Row(
+        "two workers are cut off from each other, 6 s",
+        (
+            Promise("PeerLost", "a call that runs there gets PeerLost ≤ 4 s", 4.0),
+            Promise("the next call ends", "the next one (limit 4 s) ends, not run, ≤ 4.2 s", 4.2),
+            Promise("listed", "nobody gone"),
+            Promise("healed", "they call each other ≤ 3 s after", 3.0),
+        ),
+        partial(networks.broken_by, faults.cut_workers),
+    ),
+    "no-name-server": Row(
+        "a peer is called by a name, and no name server answers",
+        (
+            Promise("the call ends", "the call (limit 2 s) ends, not run, ≤ 2.2 s", 2.2),
+            Promise("others are called", "others are called meanwhile"),
+        ),
+        partial(networks.broken_by, faults.no_name_server),
+    ),
+    "packet-loss": Row(
+        "5 % of all packets are lost, 60 s",
+        (Promise("nobody gone", "nobody gone"), Promise("slowest call", "calls with 100 kB are answered (the slowest)")),
+        partial(networks.broken_by, faults.loss),
+        20,
+    ),
+    "slow-reader": Row(
+        "a peer reads nothing for 10 s in the middle of an argument of 64 MiB",
+        (Promise("ends", "the call ends normally once it reads on"), Promise("listed", "nobody gone")),
+        partial(networks.broken_by, faults.slow_reader),
+        20,
+    ),
+    **{
+        f"clock-{name}-{'ahead' if ahead > 0 else 'back'}": Row(
+            f"the clock of {whose} machine is set {'ahead' if ahead > 0 else 'back'} by an hour, and right again",
+            (
+                Promise("nothing expires", "nobody gone; calls are answered"),
+                Promise("a crash is seen", "who crashes meanwhile is out of the listing ≤ 0.7 s", 0.7),
+            ),
+            partial(networks.clock_set, place, ahead),
+            20,
+        )
+        for name, place, whose in (
+            ("hub", "hub", "the hub's"), ("worker", "victim", "a worker's"), ("redis", "redis", "Redis's"),
+        )
+        for ahead in (networks.HOUR, -networks.HOUR)
+    },
     "burst": Row(
         "100 000 events of ≤ 300 bytes in a burst, 2 subscribers",
         (Promise("all heard by both", "none lost"),),
@@ -170,12 +248,29 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 
 
+def ended(row: Row, made: Trials) -> Iterator[Sample]:
+    """What the trials show; one that comes to no end has broken all that is promised and that it has not shown yet."""
+    trial, seen = 0, set[str]()
+    try:
+        for sample in made:
+            seen = {sample.what} if sample.trial != trial else seen | {sample.what}
+            trial = sample.trial
+            yield sample
+    except (AssertionError, Raised) as error:
+        if not seen:
+            raise  # the net was not there yet, so nothing was tried
+        missing = [promise for promise in row.promises if promise.what not in seen]
+        for promise in missing or row.promises:
+            yield Sample(trial if missing else trial + 1, promise.what, None, f"came to no end: {error}"[:300])
+
+
 def measure(name: str, trials: int, *, dry: bool = False) -> bool:
     """Run a row, write its samples down and print them; whether all that is promised held."""
     good = True
     # closed, so that a signal leaves nothing running
     with tempfile.TemporaryDirectory(prefix="storm-") as folder, closing(ROWS[name].run(Path(folder), trials)) as made:
-        for sample in made if dry else samples.append(name, made):
+        told = ended(ROWS[name], made)
+        for sample in told if dry else samples.append(name, told):
             took = "" if sample.seconds is None else f"{sample.seconds * 1e3:9.1f} ms"
             print(f"{name} {sample.trial:3} {sample.what:40} {took} {sample.broken}", flush=True)
             good = good and not sample.broken

@@ -1,6 +1,6 @@
 """Machines vanish, networks are cut and heal, packets are lost, a peer does not read: each in a namespace of its own.
 
-What happens is asserted here, and never how long it took: ``python -m benchmarks.storm_network`` measures that.
+What happens is asserted here, and never how long it took: ``python -m benchmarks.storm`` measures that.
 """
 
 from __future__ import annotations

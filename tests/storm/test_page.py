@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.storm.__main__ import table
+import pytest
+
+from benchmarks.storm.__main__ import ROWS, table
+from benchmarks.storm.samples import FOLDER, measured
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reliability.md").read_text()
@@ -20,3 +23,13 @@ def test_each_test_that_it_names_is_there() -> None:
     named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE)
     assert named
     assert [(file, test) for file, test in named if f"def {test}(" not in (ROOT / "tests" / file).read_text()] == []
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_no_sample_of_a_broken_promise_is_missing_from_its_lines(name: str) -> None:
+    broken = {what for what, samples in measured(name).items() if any(one["broken"] for one in samples)}
+    assert broken <= {promise.what for promise in ROWS[name].promises}
+
+
+def test_every_file_of_samples_is_a_row_s() -> None:
+    assert {file.stem for file in FOLDER.glob("*.jsonl")} <= ROWS.keys()
