@@ -134,6 +134,18 @@ ROWS: dict[str, Row] = {
         )
     },
     **{
+        f"redis-{name}-durable": Row(
+            f"Redis restarts, data {data}, while 200 durable events a second are published (20 peers)",
+            (
+                Promise("register whole", "register whole ≤ 3 s", 3.0),
+                Promise("events heard again", "events are heard again"),
+                Promise("all heard", "every event is heard, in order, none twice, by each subscriber; calls unaffected"),
+            ),
+            partial(brokers.durable, kept=data == "kept"),
+        )
+        for name, data in (("restarted", "kept"), ("lost", "lost"))
+    },
+    **{
         name: Row(
             happens,
             (

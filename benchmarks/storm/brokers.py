@@ -64,6 +64,7 @@ class Shore:
         eventually(lambda: all(one.ask("len(heard)") for one in self.hearers))
         eventually(self._at_rest)
         self.subscriptions, self.connections = self._subscribed(), self._connected()
+        self._counted = 0
 
     @property
     def redis(self):
@@ -101,6 +102,11 @@ class Shore:
 
         eventually(lambda: all(first(one) for one in self.hearers), 60)
         return max(first(one) for one in self.hearers)
+
+    def missed(self) -> str:
+        """Which events have been counted as lost since this was asked before: durable ones are missing then."""
+        before, self._counted = self._counted, sum(one.ask("books()")[1] for one in self.hearers)
+        return f"{self._counted - before} durable events are missing" if self._counted > before else ""
 
     def account(self) -> str:
         """What is wrong after Redis is back: with calls, listings, events, subscriptions or connections."""
@@ -174,6 +180,18 @@ def _row(folder: Path, trials: int, harm: Callable[[Shore], int], size: int = 20
         for number in range(trials):
             yield from shore.trial(number, lambda: harm(shore))
             yield Sample(number, "all accounted for", None, shore.account())
+    finally:
+        shore.net.close()
+
+
+def durable(folder: Path, trials: int, *, kept: bool, size: int = 20) -> Trials:
+    """Redis restarts while durable events are published, after no time, half a second and two: none of them is missing."""
+    shore = Shore(folder, size, durable=True)
+    try:
+        for number in range(trials):
+            away = (0.0, 0.5, 2.0)[number % 3]
+            yield from shore.trial(number, lambda away=away: shore.restart(away, kept=kept))
+            yield Sample(number, "all heard", None, "; ".join(filter(None, (shore.account(), shore.missed()))))
     finally:
         shore.net.close()
 
