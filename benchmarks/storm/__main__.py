@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.storm import brokers, calls, events, failovers, hubs, networks, peers, samples
+from benchmarks.storm import brokers, calls, containers, events, failovers, hubs, networks, peers, samples
 from benchmarks.storm.samples import Promise, Sample, Trials
 from tests.api.conftest import Raised
 from tests.networks import faults
@@ -41,15 +41,29 @@ ROWS: dict[str, Row] = {
         name: Row(
             happens,
             (
-                Promise("PeerLost", "a call to it gets PeerLost ≤ 4 s", 4.0),
+                Promise("PeerLost", f"a call to it {ends} ≤ 4 s", 4.0),
                 Promise("gone", "out of every listing ≤ 5 s, and nobody else", 5.0),
-                Promise("back", "listed and called again when it is plugged in"),
+                Promise("back", f"listed and called again when {again}"),
             ),
-            partial(networks.broken_by, fault),
+            run,
         )
-        for name, happens, fault in (
-            ("vanish-idle", "a peer's machine vanishes (link down) while a function runs there", faults.vanish_idle),
-            ("vanish-in-flight", "the same, while arguments of 64 MiB are sent there", faults.vanish_in_flight),
+        for name, happens, ends, again, run in (
+            (
+                "container-killed", "a peer's container is killed (`docker kill`) while a function runs there",
+                "gets PeerLost", "one starts there", partial(containers.killed, faults.vanish_idle),
+            ),
+            (
+                "container-killed-in-flight", "the same, while arguments of 64 MiB are sent there",
+                "gets PeerLost, or has not run,", "one starts there", partial(containers.killed, containers.in_flight),
+            ),
+            (
+                "vanish-idle", "a peer's machine vanishes (link down) while a function runs there",
+                "gets PeerLost", "it is plugged in", partial(networks.broken_by, faults.vanish_idle),
+            ),
+            (
+                "vanish-in-flight", "the same, while arguments of 64 MiB are sent there",
+                "gets PeerLost", "it is plugged in", partial(networks.broken_by, faults.vanish_in_flight),
+            ),
         )
     },
     "peer-stopped": Row(

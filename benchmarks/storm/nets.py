@@ -108,15 +108,15 @@ hubnet.peers()
 
 
 class Redis:
-    """A server of ours, on one port for all its lives."""
+    """A server of ours, on one port for all its lives, for this machine alone or for whoever reaches an address of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{address}:{self.port}/0"
         self._dump = folder / "dump.rdb"
         self._config = folder / "redis.conf"
         self._config.write_text(
-            f'port {self.port}\nbind 127.0.0.1\nsave ""\ndir "{folder}"\nlogfile "{folder}/redis.log"\n'
+            f'port {self.port}\nbind {address}\nprotected-mode no\nsave ""\ndir "{folder}"\nlogfile "{folder}/redis.log"\n'
         )
         self._process: subprocess.Popen[bytes] | None = None
         self.client: Any = redis.Redis.from_url(self.url, socket_timeout=60)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks.storm.samples import Sample, Trials
 from tests.networks import faults
-from tests.networks.faults import Farm, Fault, Seen
+from tests.networks.farm import Farm, Seen
+from tests.networks.faults import Fault
 from tests.networks.machines import machines
 
 HOUR = 3600

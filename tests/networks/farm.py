@@ -6,9 +6,11 @@ something, and a fault's own time is taken before it begins.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any, NamedTuple
 
+from tests.api.conftest import Process
 from tests.api.witness import id_of
 from tests.networks.machines import Machines
 from tests.waiting import eventually
@@ -90,13 +92,27 @@ class Farm:
         self.net = net
         self.places = at = {name: net.machine(name) for name in ("hub", "victim", "caller", "observer")}
         self.spare = net.machine("spare")
+        self._env = env
         self.hub = net.hub(at["hub"], SERVES + TELLS, **env)
-        self.victim = net.worker(at["victim"], SERVES + TELLS, HUBNET_GROUP="render", **env)
+        self.victim = self.new_victim()
         self.caller = net.worker(at["caller"], CALLS + TELLS, HUBNET_GROUP="render", **env)
         self.observer = net.worker(at["observer"], WATCHES, HUBNET_GROUP="watch", **env)
         self.ids = {name: id_of(getattr(self, name)) for name in at}
         self.whole()
         assert self.works()
+
+    def new_victim(self) -> Process:
+        """The worker that things happen to, on its machine."""
+        return self.net.worker(self.places["victim"], SERVES + TELLS, HUBNET_GROUP="render", **self._env)
+
+    def vanish(self) -> None:
+        """The victim's machine is gone, for all others."""
+        self.places["victim"].unplug()
+
+    def come_back(self) -> float:
+        """It is there again; since when."""
+        self.places["victim"].plug_in()
+        return time.monotonic()
 
     def whole(self) -> float:
         """Wait until all are listed, open; when that was seen."""

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.storm.__main__ import Row, ended
 from benchmarks.storm.networks import shown
 from benchmarks.storm.samples import Promise, Sample, Trials
-from tests.networks.faults import Seen
+from tests.networks.farm import Seen
 
 ROW = Row("it rains", (Promise("wet", "wet"), Promise("dry", "dry again")), lambda _, __: trials([]))
 
