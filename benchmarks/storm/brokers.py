@@ -79,9 +79,9 @@ class Shore:
 
     def _connected(self) -> int:
         """How many connections hear or tell events; a hub's questions to the register may take turns on more of them."""
-        return sum(
-            1 for one in self.redis.client_list() if one["cmd"] in {"subscribe", "psubscribe", "ping", "publish"}
-        )
+        # whoever tells durable events ends with EXEC, and with PUBLISH where a mark followed the last of them
+        words = {"subscribe", "psubscribe", "ping", "publish", "exec"}
+        return sum(1 for one in self.redis.client_list() if one["cmd"] in words)
 
     def _at_rest(self) -> bool:
         """Everybody has a home, and no connection is new."""
