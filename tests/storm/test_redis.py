@@ -19,6 +19,11 @@ def test_redis_restarts_freezes_and_is_killed_thrice_and_nobody_but_the_counters
     held("redis-lost", brokers.everything(tmp_path, size=2))
 
 
+@pytest.mark.parametrize(("row", "kept"), [("redis-restarted-durable", True), ("redis-lost-durable", False)])
+def test_durable_events_outlive_restarts_of_redis_and_none_comes_twice(tmp_path: Path, row: str, kept: bool) -> None:
+    held(row, brokers.durable(tmp_path, 3, kept=kept, size=2))
+
+
 def test_a_redis_that_died_and_came_back_between_two_questions_is_told_all_again_however_long_leases_are(
     tmp_path: Path,
 ) -> None:
