@@ -37,6 +37,8 @@ from hubnet.links.limits import Limits
 from hubnet.links.link import Frame, Link, Vanished
 from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
 
+_PATIENCE_AGAIN = calls.VANISHED_AFTER_MS / 1000 + 0.2
+"""Seconds for the machine of a peer that has just broken a link to answer a dial; our kernel asks again after 1 s and 3 s."""
 _NO_KWARGS: dict[str, Any] = {}
 _NO_BUFFERS: list[memoryview] = []
 _now = time.monotonic
@@ -217,13 +219,16 @@ class Caller:
     def _reach_again(self, request: _Request, failed: _Failed | None) -> tuple[_Known, Link]:
         """A fresh link; if there is none, an earlier try that may have run is what the caller must be told."""
         try:
-            return self._reach_out(request.connection.tag, request.peer_id, request.deadline)
+            again = None if failed is None else _PATIENCE_AGAIN
+            return self._reach_out(request.connection.tag, request.peer_id, request.deadline, again)
         except HubnetError as error:
             if failed is None or failed[0].ran == NO:
                 raise
             raise self._told(failed[0], request.connection.tag, failed[1]) from error
 
-    def _reach_out(self, tag: str, peer_id: bytes, deadline: float | None) -> tuple[_Known, Link]:
+    def _reach_out(
+        self, tag: str, peer_id: bytes, deadline: float | None, patience: float | None
+    ) -> tuple[_Known, Link]:
         """Resolve (from the cache first) and dial; a peer that has restarted is asked for once more."""
         limit = time.monotonic() + self._reach
         if deadline is not None and deadline < limit:
@@ -233,7 +238,7 @@ class Caller:
             endpoint = self._where(peer_id, limit, stale)
             greeting = self._greeting
             try:
-                link = self._dial(endpoint, limit)
+                link = self._dial(endpoint, limit, patience)
             except Unreachable as error:
                 if deadline is not None and time.monotonic() >= deadline:
                     text = f"{untagged(tag)} did not run, its deadline passed while dialling: {error}"
@@ -255,12 +260,12 @@ class Caller:
             return known, link
         raise LocalProtocolError("unreachable code")
 
-    def _dial(self, endpoint: Endpoint, limit: float) -> Link:
+    def _dial(self, endpoint: Endpoint, limit: float, patience: float | None) -> Link:
         """A fresh link; where no more files may be open here, idle links to others make room for it."""
         wanted = Self(digest_of(endpoint.peer_id), endpoint.incarnation)
         while True:
             try:
-                return self._dialler.dial(endpoint.host, endpoint.port, wanted, limit, sure=True)
+                return self._dialler.dial(endpoint.host, endpoint.port, wanted, limit, sure=True, patience=patience)
             except Unreachable as error:
                 if error.how != NO_FILES or not self._give_up_idle():
                     raise

@@ -104,7 +104,9 @@ class Dialler:
         """The id of the key that is offered first."""
         return self._ring.first.kid
 
-    def dial(self, host: str, port: int, wanted: Self, deadline: float, *, sure: bool = False) -> Link:
+    def dial(
+        self, host: str, port: int, wanted: Self, deadline: float, *, sure: bool = False, patience: float | None = None
+    ) -> Link:
         """An authenticated link to the wanted peer at host and port.
 
         Args:
@@ -113,6 +115,7 @@ class Dialler:
             wanted: the peer that must answer, or zeros for whoever listens there.
             deadline: monotonic seconds.
             sure: look whether anybody still listens there before a secret is blamed for a silent end.
+            patience: seconds within which that machine must answer at all, if less than the deadline leaves.
 
         Raises:
             PeerUnreachable: nobody, or somebody else, answered.
@@ -120,7 +123,8 @@ class Dialler:
             PeerBusy: it takes no more links.
         """
         where, begun = f"{host}:{port}", time.monotonic()
-        sock, binding = self._connect(host, port, deadline, where), b""
+        soon = deadline if patience is None else min(deadline, begun + patience)
+        sock, binding = self._connect(host, port, soon, where), b""
         try:
             if self._secured:
                 sock, binding = self._secure(sock, host, deadline, where)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hubnet.core import codec, frames
+from hubnet.core import calls, codec, frames
 from hubnet.core.connections import Connection
 from hubnet.core.handshake import Self
 from hubnet.core.identity import generate_id
@@ -402,6 +402,34 @@ def test_a_peer_that_is_not_there_is_asked_for_once_more_and_then_unreachable(en
     assert one.asked == [False, True]
     assert caught.value.connection == "print"
     assert caught.value.peer == other.id
+
+
+@pytest.mark.parametrize("ran", [NO, MAYBE])
+def test_a_peer_that_broke_a_call_s_link_and_answers_no_dial_after_it_keeps_nobody_longer_than_a_vanished_one(
+    ends: Ends, ran: str
+) -> None:
+    """A killed container's kernel resets its links and is gone before the next dial, which nobody refuses any more."""
+    one, other = ends().serve(), ends().serve(double)
+    waits: list[float] = []
+
+    def silent(host: str, port: int, deadline: float) -> socket.socket:
+        waits.append(deadline - time.monotonic())
+        raise TimeoutError
+
+    def breaks(link: Link, *args: object) -> object:
+        raise PeerLost("reset", ran=ran)
+
+    one.call(other, "double", 1)
+    one.dialler._open = silent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Link, "exchange", breaks)
+        with pytest.raises(PeerUnreachable if ran == NO else PeerLost) as caught:
+            one.call(other, "double", 1, idempotent=True)
+    with pytest.raises(PeerUnreachable):
+        one.call(other, "double", 1)
+    assert caught.value.ran == ran
+    again, first = waits
+    assert calls.VANISHED_AFTER_MS / 1000 <= again < 4 < first
 
 
 DIES = """
