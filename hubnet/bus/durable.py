@@ -22,7 +22,7 @@ from hubnet.errors import BrokerUnavailable
 from hubnet.redis_socket import answer, resp
 
 KEPT_SECONDS = 60.0
-"""For so long what Redis acknowledged can still be sent again."""
+"""For so long what Redis acknowledged can still be sent again; while it is away, nothing grows older."""
 _MOST_ANNOUNCED = 10_000
 _REPLICA_MS = 200
 _ASK_AGAIN = 1.0
@@ -46,6 +46,8 @@ class DurablePublisher(Publisher):
         self._to_replicate: set[bytes] = set()
         self._kept: deque[tuple[float, Group]] = deque()
         self._kept_bytes = 0
+        self._ages: dict[tuple[bytes, int], float] = {}  # of what is sent again: it gets no younger by it
+        self._done_at = 0.0
         self._unreplicated = 0  # of the kept groups: those that no replica is known to have
         self._why_unreplicated = ""
         self._asked = 0.0
@@ -78,7 +80,8 @@ class DurablePublisher(Publisher):
         """The last of those that Redis has acknowledged go again, before those that it has not."""
         self._busy = True  # for ``flush``, until there is an answer to them
         for _ in range(groups):
-            _, group = self._kept.pop()
+            at, group = self._kept.pop()
+            self._ages[group[:2]] = self._done_at - at
             self._kept_bytes -= _size(group)
             self._counters.add("events.sent_again", len(group[2]))
             if group[0] in self._to_replicate and self._unreplicated:
@@ -130,6 +133,7 @@ class DurablePublisher(Publisher):
             self._objection = reply  # to one command of the transaction; the answer to all of it follows
             return
         self._in_flight.popleft()
+        age = self._ages.pop(group[:2], 0.0) if group[2] else 0.0
         objection, self._objection = self._objection, None
         if group is _ASK:
             self._on_replicas(reply)
@@ -138,9 +142,9 @@ class DurablePublisher(Publisher):
         elif isinstance(reply, Exception):
             self._refused(objection or reply, len(group[2]))
         else:
-            self._done(group, reply)
+            self._done(group, reply, age)
 
-    def _done(self, group: Group, reply: Any) -> None:
+    def _done(self, group: Group, reply: Any, age: float) -> None:
         """Redis took a transaction; one of its commands may have failed all the same."""
         self._trouble = ""
         failure = next((one for one in reply or () if isinstance(one, Exception)), None)
@@ -148,8 +152,8 @@ class DurablePublisher(Publisher):
             self._refused(failure, len(group[2]))
             return
         self._counters.add("events.published", len(group[2]))
-        now = time.monotonic()
-        self._kept.append((now, group))
+        self._done_at = now = time.monotonic()
+        self._kept.append((now - age, group))
         self._kept_bytes += _size(group)
         if group[0] in self._to_replicate:
             self._unreplicated += 1

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 
 import hiredis
 import pytest
@@ -251,6 +252,44 @@ def test_what_was_acknowledged_longer_ago_is_not_sent_again(server: Server, wire
     server.start()
     keep(one, 6, 7)
     assert one.counted("events.sent_again") <= 1
+
+
+@pytest.fixture
+def goes_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Has so many seconds go by at once, for those who keep what was acknowledged."""
+    clock = SimpleNamespace(ahead=0.0, monotonic=lambda: time.monotonic() + clock.ahead)
+    monkeypatch.setattr(durable, "time", clock)
+    return lambda seconds: setattr(clock, "ahead", clock.ahead + seconds)
+
+
+def begins_anew(server: Server, one: Wire, expected: int) -> None:
+    """Redis does, and so many events have been sent again by now."""
+    server.kill()
+    server.start()
+    eventually(lambda: one.counted("events.sent_again") >= expected and one.durable.flush(1))
+    assert one.counted("events.sent_again") == expected
+
+
+def test_what_is_sent_again_gets_no_younger_by_it(server: Server, wires: Wires, goes_by) -> None:
+    """Else a Redis that restarts every half a minute would be sent more each time, without an end."""
+    one = wires()
+    keep(one, 0, 5)
+    goes_by(40)
+    keep(one, 5, 10)
+    begins_anew(server, one, 10)
+    goes_by(40)
+    keep(one, 10, 15)
+    begins_anew(server, one, 20)
+
+
+def test_what_redis_never_had_for_a_minute_is_sent_again_however_long_it_was_away(
+    server: Server, wires: Wires, goes_by
+) -> None:
+    one = wires()
+    keep(one, 0, 5)
+    goes_by(600)
+    begins_anew(server, one, 5)
+    begins_anew(server, one, 10)
 
 
 def test_redis_with_a_full_memory_is_asked_again_until_it_takes_them(server: Server, wires: Wires, caplog) -> None:
