@@ -87,8 +87,9 @@ def connect(tag: Any = None, *, idempotent: bool = False, limit: int | None = No
             any group and label. What this peer calls itself is served.
 
     Returns:
-        The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there. A call here may
-        have a ``timeout=`` as well, which must be one, and bounds nothing: the function is simply run. An ``async def``
+        The function; called with ``peer=TARGET`` (and ``timeout=`` seconds for everything) it runs there. Without a timeout it
+        may take as long as it likes, unless its peer is lost, or silent for HUBNET_SUSPECT (an hour). A call here may have a
+        ``timeout=`` as well, which must be one, and bounds nothing: the function is simply run. An ``async def``
         function is one as before, for ``asyncio.iscoroutinefunction`` and from Python 3.12 on for ``inspect`` as well: a
         call here returns a coroutine. A call with ``peer=`` is the same for all: it waits, and returns the result itself.
 

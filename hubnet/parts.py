@@ -108,7 +108,13 @@ class Parts:
             self.id, incarnation, peer.record, self.directory, dialler, self.counters, hub=self.hub, lease=lease
         )
         self.caller = Caller(
-            dialler, self.directory.resolve, self.tables.flags, self.counters, reach=reach, most=limits.call
+            dialler,
+            self.directory.resolve,
+            self.tables.flags,
+            self.counters,
+            reach=reach,
+            most=limits.call,
+            silence=lease + suspect,
         )
         self.directory.caller = self.caller
         self.directory.hear_presence_through(self._presence())

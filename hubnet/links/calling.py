@@ -33,6 +33,7 @@ from hubnet.errors import (
 )
 from hubnet.links.context import here
 from hubnet.links.dial import ANOTHER, BROKEN_OFF, ITSELF, NO_FILES, REFUSED, Dialler, Unreachable
+from hubnet.links.doubt import Doubt
 from hubnet.links.limits import Limits
 from hubnet.links.link import Frame, Link, Vanished
 from hubnet.links.pool import IDLE_LIMIT, STALE_AFTER, Pool
@@ -59,6 +60,11 @@ _Failed = tuple[CallError, Endpoint]
 Resolve = Callable[[bytes, float, bool], Endpoint]
 
 
+def _wanted(endpoint: Endpoint) -> Self:
+    """Who has to answer there."""
+    return Self(digest_of(endpoint.peer_id), endpoint.incarnation)
+
+
 class _Request(NamedTuple):
     """One call, ready to be sent as often as it takes."""
 
@@ -79,13 +85,14 @@ class Caller:
     """The calling side of one peer: a pool of links for each peer that it knows."""
 
     def __init__(self, dialler: Dialler, resolve: Resolve, flags: Flags, counters: Counters, *, reach: float,
-        most: int = Limits().call,
+        most: int = Limits().call, silence: float = float("inf"),
     ) -> None:  # fmt: skip
         self._dialler = dialler
         self._resolve = resolve
         self._flags = flags
         self._reach = reach
         self._most = most
+        self._silence = silence  # seconds for which a peer may shake no hands while a call waits
         self._patience = int(reach * 1000)
         self._prefixes: list[dict[bytes, bytes]] = [{} for _ in range(admission.DEEPEST + 1)]  # by depth and name
         self.pools: dict[bytes, _Known] = {}
@@ -251,6 +258,7 @@ class Caller:
                 error.connection, error.peer = tag, peer_id
                 raise
             link.friendly, link.foreign_id = endpoint.friendly, peer_id
+            link.on_stall = Doubt(self._dialler, endpoint.host, endpoint.port, _wanted(endpoint), self._silence)
             known = self._known(endpoint)
             if link.kid != known[1].kid:
                 known[1].kid = link.kid
@@ -262,7 +270,7 @@ class Caller:
 
     def _dial(self, endpoint: Endpoint, limit: float, patience: float | None) -> Link:
         """A fresh link; where no more files may be open here, idle links to others make room for it."""
-        wanted = Self(digest_of(endpoint.peer_id), endpoint.incarnation)
+        wanted = _wanted(endpoint)
         while True:
             try:
                 return self._dialler.dial(endpoint.host, endpoint.port, wanted, limit, sure=True, patience=patience)

@@ -125,7 +125,9 @@ class Link:
         self.home = False
         self.retired = False
         self.stalls = 0
-        self.on_stall: Callable[[], None] | None = None
+        self.on_stall: Callable[[Link], str] | None = (
+            None  # asked each time that nothing has come: why not to wait on, or ""
+        )
 
     def __repr__(self) -> str:
         return f"<link {self.fileno} to {self.friendly.get('host', '?')}:{self.friendly.get('port', '?')}>"
@@ -346,8 +348,8 @@ class Link:
     def _stalled(self, deadline: float | None, ran: str) -> None:
         """A wait came to nothing: is it too late, and is anybody there?"""
         self.stalls += 1
-        if self.on_stall is not None:
-            self.on_stall()
+        if self.on_stall is not None and (why := self.on_stall(self)):
+            raise Vanished(why, ran=ran)
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0:

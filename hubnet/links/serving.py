@@ -287,7 +287,7 @@ class Serving:
             with self._lock:
                 accepted = self._host.ring.get(arrived.kid) is not None  # else cut() may have been here just before
                 if accepted:
-                    arrived.on_stall = self._make_room
+                    arrived.on_stall = self._on_stall
                     arrived.used = time.monotonic()
                     self._links[fd] = arrived
                     self._links_of[arrived.foreign.digest] += 1
@@ -301,6 +301,11 @@ class Serving:
         self._workers.make_sure_another_waits()
         if self._arrivals or self._admission.queued or self._entrance.rests:
             self._workers.nudge()
+
+    def _on_stall(self, _: Link) -> str:
+        """The rest of a message does not come; how long that may last others decide."""
+        self._make_room()
+        return ""
 
     def _make_room(self) -> None:
         """All workers are held by messages that do not go on: those that have stood still for seconds give theirs up."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from tests.api.conftest import Process
 from tests.api.witness import id_of
