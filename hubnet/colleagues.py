@@ -1,11 +1,20 @@
-"""What a hub asks of others: another hub's look at a silent peer, and a word to a peer that is in the way."""
+"""What a hub asks of others: their look at a silent peer, and a word to a peer that is in the way.
+
+All other hubs are asked side by side, for one of them may reach whom the rest do not. Those that have not answered when their
+time is up are not waited for.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
+from hubnet.core import membership
 from hubnet.core.connections import Connection
-from hubnet.core.membership import Record, Seen
+from hubnet.core.membership import HubEntry, Record, Seen
 from hubnet.errors import HubnetError, NotAllowed
 from hubnet.links.calling import Caller
 from hubnet.links.complaints import Complaints
@@ -14,10 +23,31 @@ from hubnet.registry import Registry
 
 LOOK, WARN = "hubnet:look", "hubnet:warn"
 _LIMIT = 1.5
-_ON_THE_WAY = 1.0
-"""Seconds that a look takes beyond its own."""
+_PAUSE = 0.05
 _log = logging.getLogger("hubnet")
 _complaints = Complaints()
+
+
+class Asked:
+    """One question to several hubs: what each of them sees of a peer."""
+
+    def __init__(self, hubs: int, until: float) -> None:
+        self._waiting = hubs
+        self._until = until
+        self._said: list[Seen | None] = []
+
+    def say(self, seen: Seen | None) -> None:
+        """The answer of one of them, or None: it has none."""
+        self._said.append(seen)
+
+    def wait(self) -> Iterator[float]:
+        """Seconds to wait, again and again, until nobody's answer could change anything any more."""
+        while len(self._said) < self._waiting and Seen.ALIVE not in self._said and time.monotonic() < self._until:
+            yield _PAUSE
+
+    def together_with(self, seen: Seen) -> Seen:
+        """What was seen by all who have answered so far, and by the one who asks."""
+        return membership.seen_by_all([seen, *(one for one in self._said if one)])
 
 
 class Colleagues:
@@ -28,20 +58,35 @@ class Colleagues:
         self._caller = caller
         self._registry = registry
 
-    def look(self, record: Record, limit: float) -> Seen | None:
-        """What the first other hub that answers sees of a peer within its seconds, or None: we alone may be cut off from it."""
+    def ask(self, record: Record, limit: float) -> Asked:
+        """Have all other hubs look at a peer within so many seconds: we alone may be cut off from it."""
+        not_asked = {self._own_id, str(record["id"]).encode()}
         try:
-            hubs = self._registry.hubs()
+            hubs = [hub for hub in self._registry.hubs() if hub.peer_id not in not_asked]
         except HubnetError as error:
             _log.debug("nobody to ask for a look: %s", error)
-            return None
+            hubs = []
+        asked = Asked(len(hubs), time.monotonic() + limit + membership.ON_THE_WAY)
         for hub in hubs:
-            if hub.peer_id != self._own_id:
-                try:
-                    return Seen[self._caller.call(_to(LOOK), hub.peer_id, (record, limit), {}, limit + _ON_THE_WAY)]
-                except (HubnetError, KeyError) as error:
-                    _log.debug("hub %s:%s could not look: %s", hub.host, hub.port, error)
-        return None
+            try:
+                self.aside(partial(self._look_of, hub, record, limit), asked.say)
+            except RuntimeError as error:  # no more threads are to be had
+                _log.debug("hub %s:%s is not asked: %s", hub.host, hub.port, error)
+                asked.say(None)
+        return asked
+
+    @staticmethod
+    def aside(work: Callable[[], Seen | None], tell: Callable[[Seen | None], None]) -> None:
+        """Do it in a thread of its own, and tell what came of it."""
+        threading.Thread(target=lambda: tell(work()), name="hubnet-ask", daemon=True).start()
+
+    def _look_of(self, hub: HubEntry, record: Record, limit: float) -> Seen | None:
+        within = limit + membership.ON_THE_WAY
+        try:
+            return Seen[self._caller.call(_to(LOOK), hub.peer_id, (record, limit), {}, within)]
+        except (HubnetError, KeyError) as error:
+            _log.debug("hub %s:%s could not look: %s", hub.host, hub.port, error)
+            return None
 
     def warn(self, peer_id: bytes, text: str) -> None:
         """Have a peer put something into its log."""

@@ -1,7 +1,7 @@
 """Looking after the silent: what a hub does about peers whose link has ended, or whose lease has.
 
-Nothing is said of a peer before it was dialled. This room dials, asks another hub for its look, and writes; what it all means
-is decided in ``core.membership``.
+Nothing is said of a peer before it was dialled. This room dials, asks the other hubs for their look, and writes; what it all
+means is decided in ``core.membership``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from hubnet.colleagues import Colleagues
+from hubnet.colleagues import Asked, Colleagues
 from hubnet.core import membership
 from hubnet.core.handshake import Self, digest_of
 from hubnet.core.membership import Record, Seen, Verdict
@@ -137,11 +137,15 @@ class Watch:
 
     def _after_end(self, member: Member, link: Link, ended: float, members: int) -> Iterator[float]:
         peer_id = str(member.record["id"]).encode()
+        asked: Asked | None = None
         for looks in range(1, membership.LOOKS + 1):
             begun = time.monotonic()
             seen, _ = self.look(member.record, membership.LOOK_APART)
-            if seen is Seen.UNANSWERED and looks == membership.LOOKS and self.colleagues:
-                seen = self.colleagues.look(member.record, membership.LOOK_APART) or seen
+            if seen is Seen.UNANSWERED and not asked and self.colleagues:
+                asked = self.colleagues.ask(member.record, membership.LOOK_APART)
+            if seen is Seen.UNANSWERED and looks == membership.LOOKS and asked:
+                yield from asked.wait()
+                seen = asked.together_with(seen)
             with self.lock:
                 if self.members.get(peer_id) is not member or member.link is not link:
                     return  # it came back, or left
@@ -259,8 +263,10 @@ class Watch:
         yield 0.0
         try:
             seen, _ = self.look(record)
-            if seen is Seen.UNANSWERED and self.colleagues:
-                seen = self.colleagues.look(record, DIAL_BACK) or seen
+            if self.colleagues and membership.others_may_know_better(seen, reachable=record["reachable"]):
+                asked = self.colleagues.ask(record, DIAL_BACK)
+                yield from asked.wait()
+                seen = asked.together_with(seen)
             verdict = membership.judge_expired(
                 seen, silent_for=silent_for, suspect_limit=self._suspect, reachable=record["reachable"]
             )

@@ -6,10 +6,13 @@ name leaks into another channel, key or pattern. The namespace is the hash tag o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from hubnet.core.identity import came, text
 from hubnet.errors import ConfigError
 
 
+@lru_cache(maxsize=1024)
 def encoded(name: str) -> str:
     """A group or event name as it stands in channels and keys."""
     from urllib.parse import quote  # 6 ms: names are needed once a peer has started

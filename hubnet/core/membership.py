@@ -77,6 +77,15 @@ _DOUBT_LEASES = 2
 LOOK_APART = 0.35
 """Seconds for each look. A link with words under way is given up by the kernel after up to 3.4 s, and all looks must be over 5 s
 after the machine vanished. Only kernels have to answer so soon: a process that is slow to shake hands is silent, not away."""
+ON_THE_WAY = 0.85
+"""Seconds that another hub's look takes beyond its own, at the most. It is asked for after our first look, to be there with our
+last one; a hub that has vanished as well must not hold up the rest."""
+_TELLS = (Seen.ALIVE, Seen.SILENT, Seen.BROKEN_OFF, Seen.IMPOSTOR, Seen.ANOTHER, Seen.REFUSED, Seen.UNANSWERED)
+
+
+def seen_by_all(seen: Iterable[Seen]) -> Seen:
+    """What several hubs saw of one peer, taken together: whom one of them reaches is there, whatever the others say."""
+    return min(seen, key=_TELLS.index)
 
 
 def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhere: bool, cut_off: bool) -> Verdict:
@@ -98,6 +107,16 @@ def judge_ended_link(seen: Seen, *, looks: int, reachable: bool, renewed_elsewhe
     if looks < LOOKS:
         return Verdict.LOOK_AGAIN
     return Verdict.KEEP if cut_off and seen is Seen.UNANSWERED else Verdict.GONE
+
+
+def others_may_know_better(seen: Seen, *, reachable: bool) -> bool:
+    """Whether a look at a peer whose lease has ended would bury it, so that the other hubs should be asked first.
+
+    Args:
+        seen: what the look found; the same address may lead elsewhere from here.
+        reachable: whether the peer could ever be dialled.
+    """
+    return seen is not Seen.ALIVE and not (seen is Seen.SILENT and reachable)
 
 
 def judge_expired(seen: Seen, *, silent_for: float, suspect_limit: float, reachable: bool) -> Verdict:

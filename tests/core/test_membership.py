@@ -12,6 +12,7 @@ from hubnet.core.identity import generate_id
 from hubnet.core.membership import (
     LOOK_APART,
     LOOKS,
+    ON_THE_WAY,
     HubEntry,
     Seen,
     Verdict,
@@ -21,6 +22,8 @@ from hubnet.core.membership import (
     judge_expired,
     look_again_after,
     lost_half,
+    others_may_know_better,
+    seen_by_all,
     too_many_silent,
     was_stopped,
 )
@@ -153,6 +156,21 @@ def test_a_hub_doubts_itself_before_it_doubts_half_of_the_net(silent, records, e
 def test_all_looks_are_over_five_seconds_after_a_machine_vanished() -> None:
     """The kernel gives up its link 3.4 s after that at the latest, where words were under way (measured)."""
     assert 3.4 + LOOKS * LOOK_APART < 4.9
+    assert 3.4 + LOOK_APART + LOOK_APART + ON_THE_WAY < 5.0  # other hubs are asked after the first look
+
+
+@given(st.lists(st.sampled_from(Seen), min_size=1, max_size=5))
+def test_who_is_reached_by_one_hub_is_kept_whatever_the_others_see(seen):
+    said = judge_ended_link(seen_by_all(seen), looks=LOOKS, reachable=True, renewed_elsewhere=False, cut_off=False)
+    assert (said is Verdict.KEEP) == bool({Seen.ALIVE, Seen.SILENT} & set(seen))
+    assert seen_by_all(seen) == seen_by_all(seen[::-1])
+    assert (seen_by_all(seen) is Seen.UNANSWERED) == (set(seen) == {Seen.UNANSWERED})
+
+
+@given(st.sampled_from(Seen), st.booleans())
+def test_nobody_whose_lease_has_ended_is_gone_by_one_look_before_the_others_were_asked(seen, reachable):
+    said = judge_expired(seen, silent_for=0.0, suspect_limit=3600.0, reachable=reachable)
+    assert others_may_know_better(seen, reachable=reachable) == (said is Verdict.GONE)
 
 
 def test_who_lost_its_hub_looks_for_the_next_one_soon_and_then_once_a_second_at_most() -> None:

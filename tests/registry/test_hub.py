@@ -129,11 +129,13 @@ def test_leases_are_given_anew_where_the_clock_of_the_register_was_set(
         assert worker.id in hub._registry.snapshot().records
 
 
-def test_another_hub_has_time_for_its_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_hub_has_time_for_its_look() -> None:
     """A peer that is silent takes all of it, and that is what the one who asks has to hear."""
     with LocalNet(hubs=2, lease=LEASE) as net:
         worker = net.peer(group="render")
         first, other = (hub._peer._parts.hub._watch for hub in net.hubs)
         record = (first.members.get(worker.id) or other.members[worker.id]).record
         net.pause(worker)
-        assert first.colleagues.look(record, DIAL_BACK) is Seen.SILENT
+        asked = first.colleagues.ask(record, DIAL_BACK)
+        eventually(lambda: next(asked.wait(), None) is None)
+        assert asked.together_with(Seen.UNANSWERED) is Seen.SILENT

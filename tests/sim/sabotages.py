@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from hubnet import directory as directory_room
 from hubnet.bus import refill as refill_room
 from hubnet.bus.refill import Refill, _Filling
-from hubnet.colleagues import Colleagues
+from hubnet.colleagues import Asked, Colleagues
 from hubnet.core import calls, membership
 from hubnet.core.marks import Marks
-from hubnet.core.membership import Seen, Verdict
+from hubnet.core.membership import Record, Seen, Verdict
 from hubnet.core.refill import Reading
 from hubnet.core.register import Register, Renewed
 from hubnet.core.sequence import Arrival, Sequence
@@ -43,6 +45,17 @@ def _whoever(real: Any) -> Any:
         return bool(real(self, now, group, peer_id, *rest, **more))
 
     return withdraw
+
+
+def _one_alone(real: Any) -> Any:
+    def ask(self: Colleagues, record: Record, limit: float) -> Asked:
+        hubs = self._registry.hubs
+        with mock.patch.object(
+            self._registry, "hubs", lambda: [one for one in hubs() if one.peer_id != self._own_id][:1]
+        ):
+            return real(self, record, limit)  # type: ignore[no-any-return]
+
+    return ask
 
 
 SABOTAGES: dict[str, tuple[Any, str, Change]] = {
@@ -78,7 +91,11 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
         seen, **{**more, "cut_off": False})),
     "a hub looks for ever": (membership, "LOOKS", lambda real: 1000),
     "a hub writes again whom it has not heard": (membership, "is_heard_from", lambda real: lambda *args: True),
-    "no other hub is asked for a look": (Colleagues, "look", lambda real: lambda *args: None),
+    "no other hub is asked for a look": (Colleagues, "ask", lambda real: lambda *args: Asked(0, 0.0)),
+    "one hub alone is asked for a look": (Colleagues, "ask", _one_alone),
+    "a hub that does not answer is waited for": (membership, "ON_THE_WAY", lambda real: 1.5),
+    "nobody waits for what other hubs say": (Asked, "wait", lambda real: lambda self: iter(())),
+    "what most hubs see is believed": (membership, "seen_by_all", lambda real: statistics.mode),
     "whose link has ended stays a member": (Watch, "_forget", lambda real: lambda *args: None),
     "nobody looks where a link has ended": (Watch, "ended", lambda real: lambda *args: None),
     "nobody looks at the silent": (Watch, "sweep", lambda real: lambda *args: None),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.sim.__main__ import caught
@@ -22,3 +25,8 @@ def test_every_promise_holds_in_two_thousand_seeds(begin: int) -> None:
 @pytest.mark.parametrize("name", SABOTAGES)
 def test_a_sabotaged_rule_is_noticed(name: str) -> None:
     assert caught(name, range(200)) is not None
+
+
+def test_the_page_says_how_many_rules_are_broken() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+    assert re.findall(r"breaks (\d+) rules", page) == [str(len(SABOTAGES))]

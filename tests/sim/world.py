@@ -42,6 +42,10 @@ ANSWER_LIMIT = 5.0
 """Seconds until a peer gives up a hub that does not answer."""
 VANISHED = (1.5, 3.4)
 """Seconds until a kernel notices that the other end of a link has gone without a word."""
+ON_THE_WIRE = (0.001, 0.2)
+"""Seconds that a hub's question to another one is under way, and its answer as well."""
+STEADY = 5.0
+"""Seconds for which something has to have been so, that a hub should have met it: longer than any look takes."""
 REDIS = "redis"
 RING = Keyring.of([new_token(bytes(32))], "default")
 NAMES = Names("default")
@@ -73,6 +77,9 @@ class World:
         buried: when the record of an incarnation was taken out.
         history: who stood in the register from when on.
         listeners: whoever hears presence.
+        healed_at: when networks were mended last.
+        dialled_for: the seconds that the last dial took.
+        stops_in_round: who is to stop when it is about to renew, by its machine, and for how many seconds.
     """
 
     def __init__(self, seed: int) -> None:
@@ -90,6 +97,9 @@ class World:
         self.buried: dict[str, float] = {}
         self.history: list[tuple[float, frozenset[bytes]]] = [(self.now, frozenset())]
         self.listeners: list[Callable[[bytes], None]] = []
+        self.healed_at = float("-inf")
+        self.dialled_for = 0.0
+        self.stops_in_round: dict[str, tuple[Process, float]] = {}
         self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._cuts: set[frozenset[str]] = set()
@@ -112,19 +122,41 @@ class World:
         if pause is not None:
             self.after(pause, lambda: self.steps(steps))
 
+    def _aside(self, work: Callable[[], Any], tell: Callable[[Any], None]) -> None:
+        """As ``Colleagues.aside``: a question is under way for a while, takes what the look takes, and so does its answer."""
+
+        def arrives() -> None:
+            self.dialled_for = 0.0
+            said = work()
+            self.after(self.dialled_for + self.dice.uniform(*ON_THE_WIRE), lambda: tell(said))
+
+        self.after(self.dice.uniform(*ON_THE_WIRE), arrives)
+
     def run(self, until: float) -> None:
         """Let time go by."""
         while self._heap and self._heap[0][0] <= until:
             self.now, _, action = heapq.heappop(self._heap)
             action()
-        self.now = until
+        self.now = max(self.now, until)  # an action may have had time go by itself
+
+    def stop_here(self, host: str) -> None:
+        """If the process on that machine is to stop in the middle of what it does, it does so now, until it goes on."""
+        process, seconds = self.stops_in_round.pop(host, (None, 0.0))
+        if process and process.active:
+            process.stop(seconds)
+            process.in_round = True
+            while process.stopped:
+                self.run(self.now + 0.05)
+            process.in_round = False
+            self.after(0.001, process.wake)
 
     @contextmanager
     def taking_over(self) -> Iterator[None]:
         """While it lasts the hub's rooms live in this world's time, and draw from its dice."""
         with ExitStack() as patches:
-            for room in (hub_room, watch_room, registry_room):
+            for room in (hub_room, watch_room, registry_room, colleagues_room):
                 patches.enter_context(mock.patch.object(room, "time", self))
+            patches.enter_context(mock.patch.object(Colleagues, "aside", self._aside))
             patches.enter_context(mock.patch.object(machine_room, "_jitter", self.dice))
             patches.enter_context(mock.patch.object(watch_room.Watch, "begin", lambda _, steps: self.steps(steps)))
             for room in (hub_room, watch_room, registry_room, colleagues_room):
@@ -150,17 +182,17 @@ class World:
         """Whether the one may dial the other."""
         return self.reaches(one, other) and (one, other) not in self._shut
 
-    def take_down(self, host: str) -> None:
-        """A machine vanishes with all that runs there."""
-        self._down.add(host)
+    def take_down(self, *hosts: str) -> None:
+        """Machines vanish with all that runs there."""
+        self._down.update(hosts)
         for process in self.processes.values():
-            if process.host == host:
+            if process.host in hosts:
                 process.up = False
         self._ends_of_links()
 
     def heal_networks(self) -> None:
         """All machines and networks are there again; processes have to be started."""
-        self.leases_ended_early_at = self.now  # a hub may have been cut off from Redis
+        self.leases_ended_early_at = self.healed_at = self.now  # a hub may have been cut off from Redis
         self._cuts.clear()
         self._down.clear()
         self._shut.clear()
@@ -180,6 +212,14 @@ class World:
         ids = frozenset(peer_id for texts in self.register.records(self.now * 1000).values() for peer_id in texts)
         if ids != self.history[-1][1]:
             self.history.append((self.now, ids))
+
+    def asked_by(self, host: str) -> list[Process]:
+        """The other hubs whose word the hub on a machine must have heard: they know each other, and all is well with them."""
+        asker = self.processes[generate_id(3010, host, "hubs")]
+        listed = {entry.peer_id for entry in asker.registry.hubs()}
+        hubs = [one for one in self.processes.values() if one.id in listed and one is not asker]
+        knowing = [one for one in hubs if asker.id in one.registry._cached[1]]
+        return [one for one in knowing if asker.is_steady and one.is_steady and self.reaches(host, one.host)]
 
     def _ends_of_links(self) -> None:
         """Kernels notice what no longer passes, unless it does again by then."""
@@ -243,6 +283,7 @@ class Store:
         return gone
 
     def renew(self, *args: Any) -> Renewed:
+        self._world.stop_here(self._host)
         return self._world.register.renew(self._now(), *args)
 
     def late(self) -> Late:
@@ -299,6 +340,8 @@ class Process:
         self.id = generate_id(3010, host, group)
         self.incarnation = f"{world.dice.getrandbits(128):032x}"
         self.up, self.leaving, self.stopped_until = True, False, 0.0
+        self._born = world.now
+        self.in_round = False  # stopped there, it goes on with that before anything else
         self._asleep: list[Callable[[], object]] = []
         self._revision = itertools.count(1)
         self.registry = Registry(Store(world, host), NAMES, RING, lease=world.lease, suspect=world.suspect)
@@ -315,6 +358,11 @@ class Process:
         """Whether it does anything."""
         return self.up and not self.stopped
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether it has been at work for a while."""
+        return self.up and self.world.now - max(self._born, self.stopped_until) >= STEADY
+
     def record(self) -> Record:
         """What it says of itself."""
         return {
@@ -326,16 +374,16 @@ class Process:
     def stop(self, seconds: float) -> None:
         """As by SIGSTOP, for so long."""
         self.stopped_until = max(self.stopped_until, self.world.now + seconds)
-        self.world.after(self.stopped_until - self.world.now + 0.001, self._wake)
+        self.world.after(self.stopped_until - self.world.now + 0.001, self.wake)
 
     def go_on(self) -> None:
         """As by SIGCONT."""
         self.stopped_until = min(self.stopped_until, self.world.now)
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """What came while it was stopped is met in any order: threads race."""
-        if not self.stopped:
+        if not self.stopped and not self.in_round:
             asleep, self._asleep = self._asleep, []
             self.world.dice.shuffle(asleep)
             for action in asleep:
@@ -343,7 +391,7 @@ class Process:
 
     def when_awake(self, action: Callable[[], object]) -> None:
         """Now, or once it goes on; never if it has died by then."""
-        if self.up and self.stopped:
+        if self.up and (self.stopped or self.in_round):
             self._asleep.append(action)
         elif self.up:
             action()
@@ -358,13 +406,10 @@ class Process:
             by_right = silent >= world.suspect or not reachable or not in_reach
             promise(by_right, "a peer that was only stopped is gone before HUBNET_SUSPECT")
             return
-        promise(not in_reach, "a living peer was declared gone by a hub that reaches it")
-        asker = generate_id(3010, host, "hubs")  # who does not know that hub takes no question from it
-        hubs = [one for one in world.processes.values() if one.hub and one.active and one.host != host]
-        others = [one for one in hubs if asker in one.registry._cached[1]]
-        seen = [one for one in others if world.reaches(host, one.host) and world.dials(one.host, self.host)]
-        known = {entry.peer_id for entry in self.registry.hubs()} if world.reaches(self.host, REDIS) else set()
-        promise(not [one for one in seen if one.id in known], "whom another hub reaches was declared gone")
+        steady = world.now - world.healed_at >= STEADY
+        promise(not (in_reach and steady), "a living peer was declared gone by a hub that reaches it")
+        seen = [hub for hub in world.asked_by(host) if steady and world.dials(hub.host, self.host)]
+        promise(not seen, "whom another hub reaches was declared gone")
 
 
 class HubProcess(Process):
@@ -412,6 +457,8 @@ class HubProcess(Process):
         record = {"host": host, "id": process.id.decode() if process else "", "incarnation": wanted.incarnation.hex()}
         how = self.world.look(self.host, record)
         if how is not None:
+            if how in {dial.UNANSWERED, dial.SILENT}:
+                self.world.dialled_for = deadline - self.world.now
             error = dial.Unreachable(f"{host}: {how}")
             error.how = how
             raise error
@@ -421,6 +468,8 @@ class HubProcess(Process):
         """As ``Caller.call``: another hub's look, or a word to a peer."""
         other = self.world.processes.get(peer_id)
         if other is None or not other.active or not self.world.reaches(self.host, other.host):
+            silent = other is None or other.stopped or not self.world.reaches(self.host, other.host)
+            self.world.dialled_for = limit if silent else 0.0  # else its machine says that nobody listens
             raise PeerUnreachable(f"{peer_id!r} does not answer")
         if not isinstance(other, HubProcess) or connection.tag != LOOK:
             return None
