@@ -272,7 +272,7 @@ class Hub:
         self._count_dial_back(b"asked by " + asker, _MOST_LOOKS, "no hub asks another one for more looks")
         self._count_dial_back(b"looked at " + peer_id, self._dial_backs, "HUBNET_DIAL_BACK_LIMIT of this hub")
         within = limit if isinstance(limit, (int, float)) and 0 < limit <= DIAL_BACK else DIAL_BACK
-        return self._watch.look(record, within)[0].name
+        return self._watch.see(record, within).name
 
     @staticmethod
     def _shown(snapshot: Snapshot, peer_id: bytes) -> Record | None:

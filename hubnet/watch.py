@@ -84,6 +84,7 @@ class Watch:
         self._suspects: set[bytes] = set()
         self._looking: set[bytes] = set()
         self._looked_at: dict[bytes, float] = {}
+        self._silent_since: dict[bytes, float] = {}
         self.lock = threading.Lock()
         self.members: dict[bytes, Member] = {}
         self.colleagues: Colleagues | None = None
@@ -108,12 +109,19 @@ class Watch:
         except (AuthenticationError, ProtocolError) as error:
             return Seen.IMPOSTOR, str(error)
 
-    def _holds(self, peer_id: bytes, incarnation: str) -> bool:
-        """Whether the link of a member stands, which its machine then answers for."""
+    def see(self, record: Record, limit: float = DIAL_BACK) -> Seen:
+        """What this hub knows of a peer: whom it hears over its own link lives, whether it can be dialled or not."""
+        member = self._holds(str(record["id"]).encode(), record["incarnation"])
+        if member and membership.is_heard_from(time.monotonic() - member.heard, self._lease):
+            return Seen.ALIVE
+        return self.look(record, limit)[0]
+
+    def _holds(self, peer_id: bytes, incarnation: str) -> Member | None:
+        """The member, if its link stands, which its machine then answers for."""
         with self.lock:
             member = self.members.get(peer_id)
             same = member is not None and member.record["incarnation"] == incarnation
-            return bool(same and member and member.link and not member.link.ended)
+            return member if same and member and member.link and not member.link.ended else None
 
     def ended(self, link: Link) -> None:
         """A peer's home link has ended: look after it."""
@@ -241,6 +249,8 @@ class Watch:
             )
         self._doubts = doubtful
         self._looked_at = {peer_id: at for peer_id, at in self._looked_at.items() if peer_id in silent}
+        with self.lock:
+            self._silent_since = {peer_id: at for peer_id, at in self._silent_since.items() if peer_id in silent}
         for peer_id in sorted(silent, key=lambda one: self._looked_at.get(one, 0.0)):
             silent_for = silent[peer_id]
             if doubtful and membership.is_fresh(silent_for, self._lease):
@@ -248,28 +258,29 @@ class Watch:
             if len(self._looking) >= _MOST_AT_ONCE:
                 break
             if peer_id != self._own_id and peer_id not in self._looking:
-                self._look_at(peer_id, snapshot.records[peer_id], min(silent_for, watched_for))
+                self._look_at(peer_id, snapshot.records[peer_id], watched_for)
 
-    def _look_at(self, peer_id: bytes, record: Record, silent_for: float) -> None:
+    def _look_at(self, peer_id: bytes, record: Record, watched_for: float) -> None:
         self._looking.add(peer_id)
         self._looked_at[peer_id] = time.monotonic()
         try:
-            self.begin(self._look_at_silent(peer_id, record, silent_for))
+            self.begin(self._look_at_silent(peer_id, record, watched_for))
         except RuntimeError as error:  # no more threads are to be had
             self._looking.discard(peer_id)
             _log.warning("could not look after a silent peer: %s", error)
 
-    def _look_at_silent(self, peer_id: bytes, record: Record, silent_for: float) -> Iterator[float]:
+    def _look_at_silent(self, peer_id: bytes, record: Record, watched_for: float) -> Iterator[float]:
         yield 0.0
         try:
-            seen, _ = self.look(record)
+            seen = self.see(record)
             if self.colleagues and membership.others_may_know_better(seen, reachable=record["reachable"]):
                 asked = self.colleagues.ask(record, DIAL_BACK)
                 yield from asked.wait()
                 seen = asked.together_with(seen)
             verdict = membership.judge_expired(
-                seen, silent_for=silent_for, suspect_limit=self._suspect, reachable=record["reachable"]
-            )
+                seen, silent_for=min(self._silent_for(peer_id, seen), watched_for), suspect_limit=self._suspect,
+                reachable=record["reachable"], settled=watched_for >= self._lease,
+            )  # fmt: skip
             if verdict is Verdict.KEEP:
                 self._registry.renew([peer_id])
             elif verdict is Verdict.GONE:
@@ -281,3 +292,11 @@ class Watch:
             _log.warning("could not look after a silent peer: %s", error)
         finally:
             self._looking.discard(peer_id)
+
+    def _silent_for(self, peer_id: bytes, seen: Seen) -> float:
+        """Seconds since it was first seen to be silent: that its lease ended may be the doing of its hub, or of Redis."""
+        now = time.monotonic()
+        with self.lock:
+            if seen is not Seen.SILENT:
+                self._silent_since.pop(peer_id, None)
+            return now - self._silent_since.setdefault(peer_id, now) if seen is Seen.SILENT else 0.0

@@ -119,20 +119,23 @@ def others_may_know_better(seen: Seen, *, reachable: bool) -> bool:
     return seen is not Seen.ALIVE and not (seen is Seen.SILENT and reachable)
 
 
-def judge_expired(seen: Seen, *, silent_for: float, suspect_limit: float, reachable: bool) -> Verdict:
+def judge_expired(
+    seen: Seen, *, silent_for: float, suspect_limit: float, reachable: bool, settled: bool = True
+) -> Verdict:
     """A lease has ended and nobody renewed it: what a dial-back says of the peer.
 
     Args:
         seen: the dial-back.
-        silent_for: seconds since the lease ended.
+        silent_for: seconds since it was first seen to be silent.
         suspect_limit: HUBNET_SUSPECT.
-        reachable: whether the peer could ever be dialled.
+        reachable: whether the peer could ever be dialled; if not, only its lease tells.
+        settled: whether the hub that looks has watched the register for a lease: whom any hub hears has renewed by then.
     """
     if seen is Seen.ALIVE:
         return Verdict.KEEP
-    if seen is Seen.SILENT and reachable and silent_for < suspect_limit:
-        return Verdict.LOOK_AGAIN
-    return Verdict.GONE
+    if not reachable:
+        return Verdict.GONE if settled else Verdict.LOOK_AGAIN
+    return Verdict.LOOK_AGAIN if seen is Seen.SILENT and silent_for < suspect_limit else Verdict.GONE
 
 
 def look_again_after(looks: int) -> float:
@@ -150,7 +153,7 @@ def was_stopped(between_ticks: float, tick: float) -> bool:
 
 
 def is_heard_from(silent_for: float, lease: float) -> bool:
-    """Whether a member whose record has gone is to be written again: later, another hub may have buried it with good reason."""
+    """Whether a member spoke so lately that it lives, whatever the register says: later, others may be right about it."""
     return silent_for <= lease / 2
 
 

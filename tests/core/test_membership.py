@@ -120,6 +120,14 @@ def test_what_a_dial_back_says_after_a_lease_has_ended():
             assert said is Verdict.GONE
 
 
+@pytest.mark.parametrize("seen", Seen)
+def test_whom_nobody_could_ever_dial_is_not_judged_by_a_hub_that_has_just_come_back(seen):
+    said = judge_expired(seen, silent_for=0.0, suspect_limit=3600.0, reachable=False, settled=False)
+    assert said is (Verdict.KEEP if seen is Seen.ALIVE else Verdict.LOOK_AGAIN)
+    settled = judge_expired(seen, silent_for=0.0, suspect_limit=3600.0, reachable=False, settled=True)
+    assert settled is (Verdict.KEEP if seen is Seen.ALIVE else Verdict.GONE)
+
+
 @pytest.mark.parametrize(("between", "stopped"), [(1.0, False), (3.0, False), (3.1, True), (600.0, True)])
 def test_a_hub_that_slept_through_its_ticks_knows_it(between, stopped):
     assert was_stopped(between, 1.0) is stopped

@@ -7,18 +7,22 @@ import time
 import pytest
 
 from hubnet.colleagues import Asked
+from hubnet.core import membership
 from hubnet.core.membership import LOOK_APART, Seen
 from hubnet.testing import LocalNet
 from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("who", [1, 2])
-def test_whom_one_of_several_hubs_reaches_is_seen_by_who_asks_them_all(who: int) -> None:
+def test_whom_one_of_several_hubs_reaches_is_seen_by_who_asks_them_all(
+    who: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whether it is the first to be asked or the last."""
     with LocalNet(hubs=3, lease=600.0) as net:
         worker = net.peer(group="render")
         watches = [hub._peer._parts.hub._watch for hub in net.hubs]
         record = next(one.members[worker.id].record for one in watches if worker.id in one.members)
+        monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)  # so that its home has to dial it as well
         for number, hub in enumerate(net.hubs):
             if number != who:
                 net.cut(hub, worker)

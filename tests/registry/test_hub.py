@@ -6,9 +6,12 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from hubnet import watch as watch_room
+from hubnet.core import membership
 from hubnet.core.identity import generate_id
 from hubnet.core.membership import Seen
 from hubnet.registry import Snapshot
@@ -111,6 +114,7 @@ def test_who_is_stopped_and_takes_no_more_links_is_silent_as_long_as_its_own_sta
         member = watch.members[worker.id]
         monkeypatch.setattr(watch._dialler, "_open", no_answer)
         assert watch.look(member.record)[0] is Seen.SILENT
+        net.pause(worker)  # or it has another link at once
         member.link.shutdown()
         eventually(lambda: watch.look(member.record)[0] is Seen.UNANSWERED)
 
@@ -129,13 +133,54 @@ def test_leases_are_given_anew_where_the_clock_of_the_register_was_set(
         assert worker.id in hub._registry.snapshot().records
 
 
-def test_another_hub_has_time_for_its_look() -> None:
+def test_another_hub_has_time_for_its_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that is silent takes all of it, and that is what the one who asks has to hear."""
     with LocalNet(hubs=2, lease=LEASE) as net:
         worker = net.peer(group="render")
         first, other = (hub._peer._parts.hub._watch for hub in net.hubs)
-        record = (first.members.get(worker.id) or other.members[worker.id]).record
+        member = first.members.get(worker.id) or other.members[worker.id]
         net.pause(worker)
-        asked = first.colleagues.ask(record, DIAL_BACK)
+        monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)
+        asked = first.colleagues.ask(member.record, DIAL_BACK)
         eventually(lambda: next(asked.wait(), None) is None)
         assert asked.together_with(Seen.UNANSWERED) is Seen.SILENT
+
+
+def test_whom_its_home_hears_lives_for_all_hubs_though_nobody_can_dial_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_answer(*args: object) -> None:
+        raise TimeoutError("timed out")
+
+    with LocalNet(hubs=2, lease=LEASE) as net:
+        worker = net.peer(group="render")
+        watches = [hub._peer._parts.hub._watch for hub in net.hubs]
+        watches.sort(key=lambda one: worker.id not in one.members)  # its home first
+        home, other = watches
+        member = home.members[worker.id]
+        monkeypatch.setattr(home._dialler, "_open", no_answer)
+        assert home.look(member.record)[0] is not Seen.ALIVE
+        assert home.see(member.record) is Seen.ALIVE
+        asked = other.colleagues.ask(member.record, DIAL_BACK)
+        eventually(lambda: next(asked.wait(), None) is None)
+        assert asked.together_with(Seen.UNANSWERED) is Seen.ALIVE
+        monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)
+        assert home.see(member.record) is not Seen.ALIVE
+
+
+def test_a_silence_begins_with_the_look_that_found_it_and_ends_with_one_that_did_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with LocalNet(lease=LEASE) as net:
+        watch = net.hubs[0]._peer._parts.hub._watch
+        moment = [time.monotonic()]
+        monkeypatch.setattr(watch_room, "time", SimpleNamespace(monotonic=lambda: moment[0]))
+        silences = []
+        for seconds, seen in (
+            (0, Seen.SILENT),
+            (50, Seen.SILENT),
+            (10, Seen.UNANSWERED),
+            (10, Seen.SILENT),
+            (5, Seen.SILENT),
+        ):
+            moment[0] += seconds
+            silences.append(watch._silent_for(b"peer", seen))
+        assert silences == [0, 50, 0, 0, 5]

@@ -1,8 +1,8 @@
 """A simulation of hubnet's rules: its own `core`, on a virtual clock, over a world that fails by a seed.
 
-Eight stories: the numbers of events, the register with restarts and late words, the retries of calls, homes, durable events (see
-``refills.py``), listings (``lister.py``), one peer in the eyes of several hubs (``views.py``), and a farm (``farm.py``). Whoever
-breaks a promise is told as Broken, at the step at which it broke.
+Nine stories: the numbers of events, the register with restarts and late words, the retries of calls, homes, durable events (see
+``refills.py``), listings (``lister.py``), one peer in the eyes of several hubs (``views.py``), a peer whose hub is not heard of
+(``silences.py``), and a farm (``farm.py``). Whoever breaks a promise is told as Broken, at the step at which it broke.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hubnet.errors import MAYBE, NO, YES
 from tests.sim.farm import farm
 from tests.sim.lister import listings
 from tests.sim.refills import durable
+from tests.sim.silences import silences
 from tests.sim.views import views
 from tests.sim.world import promise
 
@@ -226,7 +227,7 @@ def homes(seed: int) -> float:
     return now
 
 
-STORIES = (events, register, retries, homes, durable, listings, views, farm)
+STORIES = (events, register, retries, homes, durable, listings, views, silences, farm)
 
 
 def run(seed: int) -> float:

@@ -174,6 +174,11 @@ class World:
         self._cuts.add(frozenset((one, other)))
         self._ends_of_links()
 
+    def heal(self, one: str, other: str) -> None:
+        """Let packets pass again."""
+        self.leases_ended_early_at = self.healed_at = self.now
+        self._cuts.discard(frozenset((one, other)))
+
     def shut(self, one: str, other: str) -> None:
         """Let the one dial the other no more, though links the other way stand."""
         self._shut.add((one, other))
@@ -270,7 +275,6 @@ class Store:
     def withdraw(self, group: str, peer_id: bytes, incarnation: str, epoch: str, *, only_if_expired: bool) -> bool:
         now, register = self._now(), self._world.register
         stood = register.records(now).get(group, {}).get(peer_id, b"{}")
-        silent_for = (now - register.late(now).since.get(peer_id, now)) / 1000
         gone = register.withdraw(now, group, peer_id, incarnation, epoch, only_if_expired=only_if_expired)
         self._world.note()
         if gone:
@@ -279,7 +283,7 @@ class Store:
         process = self._world.processes.get(peer_id)
         if gone and process and process.incarnation == incarnation:
             reachable = bool(json.loads(stood).get("reachable"))
-            process.withdrawn_by(self._host, silent_for, reachable=reachable)
+            process.withdrawn_by(self._host, reachable=reachable)
         return gone
 
     def renew(self, *args: Any) -> Renewed:
@@ -340,7 +344,7 @@ class Process:
         self.id = generate_id(3010, host, group)
         self.incarnation = f"{world.dice.getrandbits(128):032x}"
         self.up, self.leaving, self.stopped_until = True, False, 0.0
-        self._born = world.now
+        self._born = self._stopped_at = world.now
         self.in_round = False  # stopped there, it goes on with that before anything else
         self._asleep: list[Callable[[], object]] = []
         self._revision = itertools.count(1)
@@ -371,8 +375,14 @@ class Process:
             "revision": next(self._revision), "executable": "python", "user": "farm",
         }  # fmt: skip
 
+    def hears(self, peer: Process) -> bool:
+        """Whether it is the home of a peer that goes on saying that it lives."""
+        return False
+
     def stop(self, seconds: float) -> None:
-        """As by SIGSTOP, for so long."""
+        """As by SIGSTOP, for so long; one soon after another is no other."""
+        if self.world.now - self.stopped_until >= self.world.lease:
+            self._stopped_at = self.world.now
         self.stopped_until = max(self.stopped_until, self.world.now + seconds)
         self.world.after(self.stopped_until - self.world.now + 0.001, self.wake)
 
@@ -396,20 +406,23 @@ class Process:
         elif self.up:
             action()
 
-    def withdrawn_by(self, host: str, silent_for: float, *, reachable: bool) -> None:
-        """A hub took its record out, which said so, and whose lease had ended so long ago: there has to be a reason."""
+    def withdrawn_by(self, host: str, *, reachable: bool) -> None:
+        """A hub took its record out, which said whether it could be dialled: there has to be a reason."""
         if not self.up or self.leaving:
             return
-        world, in_reach = self.world, self.world.dials(host, self.host)
+        world = self.world
+        steady = world.now - world.healed_at >= STEADY
+        in_reach = steady and world.dials(host, self.host)
+        seen = steady and [hub for hub in world.asked_by(host) if world.dials(hub.host, self.host)]
+        heard = steady and [hub for hub in world.asked_by(host) if hub.hears(self)]
         if self.stopped or world.now - self.stopped_until < 2 * world.lease:
-            silent = silent_for % JUMP  # no story lasts so long: what a clock that was set adds is no silence
-            by_right = silent >= world.suspect or not reachable or not in_reach
+            stopped_for = min(world.now, self.stopped_until) - self._stopped_at
+            by_right = stopped_for >= world.suspect or not reachable or not (in_reach or seen)
             promise(by_right, "a peer that was only stopped is gone before HUBNET_SUSPECT")
             return
-        steady = world.now - world.healed_at >= STEADY
-        promise(not (in_reach and steady), "a living peer was declared gone by a hub that reaches it")
-        seen = [hub for hub in world.asked_by(host) if steady and world.dials(hub.host, self.host)]
+        promise(not in_reach, "a living peer was declared gone by a hub that reaches it")
         promise(not seen, "whom another hub reaches was declared gone")
+        promise(not heard, "whom another hub hears was declared gone")
 
 
 class HubProcess(Process):
@@ -436,6 +449,9 @@ class HubProcess(Process):
     def members(self) -> dict[bytes, Any]:
         """Those whose home it is."""
         return self.door._watch.members
+
+    def hears(self, peer: Process) -> bool:
+        return isinstance(peer, Peer) and peer.link is not None and peer.link.hub is self and peer.link.passes
 
     def link_ended(self, link: Link) -> None:
         link.ended = True
