@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 import time
 
@@ -14,8 +15,8 @@ from tests.sim.world import Broken
 def caught(name: str, seeds: range) -> int | None:
     """The first seed at which a sabotage is noticed."""
     where, rule, change = SABOTAGES[name]
-    real = getattr(where, rule, None)
-    setattr(where, rule, change(real))
+    real = inspect.getattr_static(where, rule, None)  # a static method as such, so that it can be put back
+    setattr(where, rule, change(getattr(where, rule, None)))
     try:
         for seed in seeds:
             try:

@@ -1,8 +1,9 @@
 """A simulation of hubnet's rules: its own `core`, on a virtual clock, over a world that fails by a seed.
 
-Nine stories: the numbers of events, the register with restarts and late words, the retries of calls, homes, durable events (see
-``refills.py``), listings (``lister.py``), one peer in the eyes of several hubs (``views.py``), a peer whose hub is not heard of
-(``silences.py``), and a farm (``farm.py``). Whoever breaks a promise is told as Broken, at the step at which it broke.
+Nine stories: the numbers of events, the register with restarts and late words, the retries of calls (``retries.py``), homes,
+durable events (``refills.py``), listings (``lister.py``), one peer in the eyes of several hubs (``views.py``), a peer of whose
+hub nothing is heard (``silences.py``), and a farm (``farm.py``). Whoever breaks a promise is told as Broken, at the step at which
+it broke.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import json
 import random
 from collections import Counter
 
-from hubnet.core import calls, membership
+from hubnet.core import membership
 from hubnet.core.marks import Marks
 from hubnet.core.membership import Seen, Verdict
 from hubnet.core.register import Entry, Register, Renewal, mark_of
 from hubnet.core.sequence import Sequence
-from hubnet.errors import MAYBE, NO, YES
 from tests.sim.farm import farm
 from tests.sim.lister import listings
 from tests.sim.refills import durable
+from tests.sim.retries import retries
 from tests.sim.silences import silences
 from tests.sim.views import views
 from tests.sim.world import promise
@@ -160,28 +161,6 @@ def register(seed: int) -> float:  # noqa: C901 - one story, told in order
                 store.renew(ms(), [Renewal("g", one)], None, int(LEASE * 1000), 10**9)
                 last_renewed[one] = now
     return now
-
-
-def retries(seed: int) -> float:
-    """Calls over links that fail before, while or after they run, repeated as the rule says."""
-    dice = random.Random(seed)
-    for _ in range(50):
-        idempotent, ran, attempts = dice.random() < 0.5, 0, 0
-        while True:
-            attempts += 1
-            promise(attempts <= 3, "a call was sent for ever")
-            fate = dice.choice((NO, NO, MAYBE, "ran, lost", YES))
-            ran += fate in {"ran, lost", YES}
-            promise(ran <= 1 or idempotent, "a call ran twice")
-            outcome = MAYBE if fate == "ran, lost" else fate
-            again = calls.may_repeat(outcome, idempotent=idempotent, attempts=attempts)
-            promise(again or outcome != NO or attempts >= 3, "what did not run was not tried again")
-            promise(
-                again or outcome != MAYBE or not idempotent or attempts >= 3, "an idempotent call was not tried again"
-            )
-            if not again:
-                break
-    return 0.0
 
 
 def homes(seed: int) -> float:

@@ -18,8 +18,9 @@ from hubnet.core.refill import Reading
 from hubnet.core.register import Register, Renewed
 from hubnet.core.sequence import Arrival, Sequence
 from hubnet.directory import Directory
-from hubnet.errors import MAYBE, NO
+from hubnet.errors import MAYBE, NO, PeerUnreachable
 from hubnet.hub import Hub
+from hubnet.links.calling import Caller
 from hubnet.registry import Registry
 from hubnet.watch import Watch
 from tests.sim.world import Store
@@ -72,6 +73,10 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "NO for ever": (calls, "may_repeat", lambda real: lambda ran, **m: ran == NO or real(ran, **m)),
     "idempotence is not asked": (calls, "may_repeat", lambda real: lambda ran, *, idempotent, attempts: real(
         ran, idempotent=True, attempts=attempts)),
+    "what may have run is told not to have": (Caller, "_told", lambda real: staticmethod(lambda error, tag, endpoint: (
+        PeerUnreachable(str(error), connection=tag, peer=endpoint.peer_id)))),
+    "a dial that failed hides a try that may have run": (Caller, "_reach_again", lambda real: lambda self, request, failed: (
+        self._reach_out(request.connection.tag, request.peer_id, request.deadline))),
     "any incarnation is written over": (Register, "write", _write(replaces="anything")),
     "a stale revision is written": (Register, "write", _write(revision=10**6)),
     "a late withdrawal removes anybody": (Register, "withdraw", _whoever),
