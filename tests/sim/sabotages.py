@@ -32,6 +32,15 @@ def _arrival(change: Callable[[Arrival, int], Arrival]) -> Change:
     return lambda real: lambda self, who, where, first, count: change(real(self, who, where, first, count), count)
 
 
+def _set_back(real: Any) -> Any:
+    def arrive(self: Sequence, who: bytes, where: bytes, first: int, count: int) -> Arrival:
+        said: Arrival = real(self, who, where, first, count)
+        self._next[who, where] = first + count
+        return said
+
+    return arrive
+
+
 def _write(**changed: Any) -> Change:
     return lambda real: lambda self, now, entry, *rest: real(self, now, entry._replace(**changed), *rest)
 
@@ -65,6 +74,7 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "all is taken for a repeat": (Sequence, "arrive", _arrival(lambda said, count: Arrival(said.lost, count))),
     "holes are not counted": (Sequence, "arrive", _arrival(lambda said, _: Arrival(0, said.repeated))),
     "holes are counted twice": (Sequence, "arrive", _arrival(lambda said, _: Arrival(2 * said.lost, said.repeated))),
+    "what comes late sets the numbers back": (Sequence, "arrive", _set_back),
     "no marks": (Marks, "due", lambda real: lambda self, now: real(self, now)[:0]),
     "no mark after an event": (Marks, "told", lambda real: lambda self, channel, now: None),
     "all may be repeated": (calls, "may_repeat", lambda real: lambda ran, *, idempotent, attempts: attempts < 3),
