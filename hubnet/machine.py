@@ -18,6 +18,7 @@ from typing import Any
 from hubnet.core.calls import Transmission
 
 _jitter = random.Random()  # noqa: S311 - no secret
+os.register_at_fork(after_in_child=_jitter.seed)  # or all children of one process would draw the same pauses
 _TIMEVAL = Struct("@ll")
 _TCP_RTO_MAX_MS = 44  # not yet named by Python
 
