@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hubnet import machine
 from hubnet.bus.subscriber import Subscriber
 from hubnet.bus.subscription import Subscription
-from hubnet.core import codec, frames, membership
+from hubnet.core import codec, frames, membership, pauses
 from hubnet.core.connections import Connection
 from hubnet.core.flags import Flags
 from hubnet.core.handshake import ANY_ID, ANY_INCARNATION, Self, digest_of
@@ -42,7 +42,6 @@ from hubnet.links.link import Link
 from hubnet.registry import Registry
 
 WHO = "hubnet:who"
-_BACKOFF = 1.0
 _ANSWER_LIMIT = 5.0
 _FRIENDLY = ("group", "host", "port", "hub", "executable", "user")
 _TIGHT = 0.25  # the last part of the time: whoever is asked in it may have no chance to answer
@@ -215,7 +214,7 @@ class Directory:
             if rounds == 1:
                 continue
             with self._changed:
-                self._changed.wait(min(left, _BACKOFF * machine.jitter(0.05, 0.5)))
+                self._changed.wait(min(left, machine.jitter(*pauses.BEFORE_ASKING)))
         reason = f": {failure}" if failure else self.why_no_hub()
         if isinstance(failure, CallTimeout) and failure.ran != NO:
             reason += "; that hub, or its Redis, is slow or stands still"

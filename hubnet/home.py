@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from hubnet import machine
-from hubnet.core import membership
+from hubnet.core import membership, pauses
 from hubnet.core.handshake import Self, digest_of
 from hubnet.core.membership import Record
 from hubnet.counters import Counters
@@ -114,7 +114,7 @@ class Home:
             if not self._stopping:
                 self._counters.add("home.retries")
                 failures += 1
-                self._pause(machine.jitter(*membership.before_retry(failures)))
+                self._pause(machine.jitter(*pauses.before_hub(failures)))
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next try; only leaving cuts it short."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from hubnet import machine
 from hubnet.broker import Broker
-from hubnet.core import envelopes
+from hubnet.core import envelopes, pauses
 from hubnet.core.envelopes import Packer
 from hubnet.core.marks import Marks
 from hubnet.counters import Counters
@@ -31,7 +31,6 @@ from hubnet.links.complaints import Complaints
 
 _MOST_OPEN = 4096
 _BATCH = 256 << 10
-_BACKOFF = 1.0
 _VANISHED_MS = 5000
 _STILL = 2.0
 _log = logging.getLogger("hubnet")
@@ -145,11 +144,11 @@ class Publisher:
                 self._trouble = str(error)
                 self._counters.add("events.interruptions")
                 self._disconnect()
-                self._rest(_BACKOFF * machine.jitter(0.1, 1.0))
+                self._rest(machine.jitter(*pauses.BEFORE_REDIS))
             except Exception:
                 _log.exception("publishing failed")
                 self._disconnect()
-                self._rest(_BACKOFF)
+                self._rest(machine.jitter(*pauses.BEFORE_REDIS))
 
     def _ended(self) -> bool:
         return self._stopping

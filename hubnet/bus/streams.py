@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from hubnet import machine
 from hubnet.broker import Broker
+from hubnet.core import pauses
 from hubnet.core.channels import Names
 from hubnet.core.envelopes import Envelope, Opener
 from hubnet.core.refill import Reading
@@ -28,7 +29,6 @@ PATIENCE = 30.0
 """Seconds until missing events are given up while Redis does not answer."""
 _ANSWER_LIMIT = 5.0
 _SLOWEST = 256 << 10  # bytes a second of a long answer
-_BACKOFF = 1.0
 _PAGE, _PAGE_BYTES = 16, 8 << 20
 _MOST_ANSWER = 80 << 20  # an event of the highest HUBNET_EVENT_LIMIT, or a page of those of the usual one
 _MOST_BYTES = 64 << 20  # as much as a subscription's queue takes
@@ -194,7 +194,7 @@ class Streams:
                     self._counters.add("events.refills_failed")
                     _log.warning("durable events that were missed cannot be read again: %s", error)
                     return None
-                self._stop.wait(_BACKOFF * machine.jitter(0.1, 1.0))
+                self._stop.wait(machine.jitter(*pauses.BEFORE_REDIS))
             except Exception:  # whoever waits for what was missed waits no longer
                 self._hang_up()
                 self._counters.add("events.refills_failed")

@@ -21,6 +21,7 @@ from hubnet.broker import Broker
 from hubnet.bus.refill import Refill
 from hubnet.bus.streams import Streams
 from hubnet.bus.subscription import Subscription
+from hubnet.core import pauses
 from hubnet.core.channels import Names
 from hubnet.core.envelopes import Envelope, Opener
 from hubnet.core.sequence import Sequence
@@ -28,7 +29,6 @@ from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
 from hubnet.redis_socket import resp
 
-_BACKOFF = 1.0
 _ECHO_LIMIT = 5.0
 _QUIET = 2.0
 _MOST_COMPLAINTS = 100
@@ -163,7 +163,7 @@ class Subscriber:
             except Exception:
                 _log.exception("subscribing failed")
             self._disconnect()
-            self._stop.wait(_BACKOFF * machine.jitter(0.1, 1.0))
+            self._stop.wait(machine.jitter(*pauses.BEFORE_REDIS))
 
     def _connect(self, *, again: bool) -> None:
         import hiredis

@@ -43,15 +43,6 @@ def choose_hubs(own_id: bytes, hubs: Iterable[HubEntry], lease: float) -> list[H
     return sorted(hubs, key=weight, reverse=True)
 
 
-def before_retry(failures: int) -> tuple[float, float]:
-    """The seconds between which a peer draws its wait before it looks for a hub again, after so many failures in a row.
-
-    After the first its hub has just gone, and another one is likely there: all peers of that hub come at once, spread over no
-    more than it takes to register them. Later nobody is there, and a look each second at the most will do.
-    """
-    return (0.0, 0.3) if failures <= 1 else (0.1, 1.0)
-
-
 class Seen(Enum):
     """What a dial-back found."""
 

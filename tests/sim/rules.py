@@ -14,7 +14,7 @@ import json
 import random
 from collections import Counter
 
-from hubnet.core import membership
+from hubnet.core import membership, pauses
 from hubnet.core.marks import Marks
 from hubnet.core.membership import Seen, Verdict
 from hubnet.core.register import Entry, Register, Renewal, mark_of
@@ -188,6 +188,10 @@ def homes(seed: int) -> float:
         without = [one.peer_id for one in before if one is not dead]
         promise([one.peer_id for one in after[:-1]] == without, "a peer of a living hub moved")
         promise(membership.choose_hubs(own, hubs[::-1], LEASE) == before, "the order hangs on how hubs were listed")
+    for failures in (1, 2, 9):
+        waits = [dice.uniform(*pauses.before_hub(failures)) for _ in range(50)]
+        promise(max(waits) <= 1.0, "a peer waits for ever longer before it looks for a hub")
+        promise(max(waits) - min(waits) > 0.1, "all peers of a hub look for the next one at the same moment")
     now = 0.0
     for _ in range(30):
         members = dice.randint(1, 12)

@@ -11,7 +11,7 @@ from hubnet import directory as directory_room
 from hubnet.bus import refill as refill_room
 from hubnet.bus.refill import Refill, _Filling
 from hubnet.colleagues import Asked, Colleagues
-from hubnet.core import calls, membership
+from hubnet.core import calls, membership, pauses
 from hubnet.core.marks import Marks
 from hubnet.core.membership import Record, Seen, Verdict
 from hubnet.core.refill import Reading
@@ -97,6 +97,8 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "the refused are kept": (membership, "judge_expired", _verdict(Seen.REFUSED, Verdict.KEEP)),
     "any hub will do": (membership, "choose_hubs", lambda real: lambda own, hubs, lease: list(hubs)),
     "a dead hub first": (membership, "choose_hubs", lambda real: lambda own, hubs, lease: real(own, hubs, lease)[::-1]),
+    "all come back to a hub at one moment": (pauses, "before_hub", lambda real: lambda failures: (0.3, 0.3)),
+    "who finds no hub waits for ever longer": (pauses, "before_hub", lambda real: lambda failures: (0.0, 0.3 * 2.0**failures)),
     "hubs never doubt themselves": (membership, "lost_half", lambda real: lambda *args: False),
     "buried where another hub renews": (membership, "judge_ended_link", lambda real: lambda seen, **more: real(
         seen, **{**more, "renewed_elsewhere": False})),

@@ -23,7 +23,7 @@ from hubnet import machine as machine_room
 from hubnet import registry as registry_room
 from hubnet import watch as watch_room
 from hubnet.colleagues import LOOK, Colleagues
-from hubnet.core import membership
+from hubnet.core import membership, pauses
 from hubnet.core.channels import Names
 from hubnet.core.connections import Connection
 from hubnet.core.handshake import digest_of
@@ -518,7 +518,7 @@ class Peer(Process):
         self.link = None
         self._failures += 1
         if not self.leaving:
-            self._later(self.world.dice.uniform(*membership.before_retry(self._failures)), self._settle)
+            self._later(self.world.dice.uniform(*pauses.before_hub(self._failures)), self._settle)
 
     def _settle(self) -> None:
         """As ``Home._settle``: the first hub of its order that takes it."""
