@@ -7,7 +7,8 @@ mended the register is whole: all who live, nobody else, each at the hub whose m
 from __future__ import annotations
 
 from hubnet.core.register import Register
-from tests.sim.world import JUMP, REDIS, HubProcess, Peer, Process, World, promise, started_again
+from tests.sim.processes import HubProcess, Peer, Process, started_again
+from tests.sim.world import JUMP, REDIS, World, promise
 
 PEERS = 5
 TROUBLES = 60.0

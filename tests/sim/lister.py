@@ -17,7 +17,8 @@ from hubnet.core.identity import generate_id
 from hubnet.core.selection import Query
 from hubnet.directory import Directory
 from hubnet.errors import HubnetError, NoHub
-from tests.sim.world import HubProcess, Peer, World, promise, started_again
+from tests.sim.processes import HubProcess, Peer, started_again
+from tests.sim.world import World, promise
 
 TOLD_WITHIN = 2.5
 """Seconds from a change to the news of it: a hub's tick, and what the news takes."""

@@ -6,7 +6,8 @@ gone after HUBNET_SUSPECT of its own silence, and not after so much of the regis
 
 from __future__ import annotations
 
-from tests.sim.world import REDIS, HubProcess, Peer, World, promise
+from tests.sim.processes import HubProcess, Peer
+from tests.sim.world import REDIS, World, promise
 
 _ONE_SEED_IN = 4
 

@@ -6,7 +6,8 @@ crashed is out of it within 0.7 s, and who vanished within 5 s, though another h
 
 from __future__ import annotations
 
-from tests.sim.world import HubProcess, Peer, World, promise
+from tests.sim.processes import HubProcess, Peer
+from tests.sim.world import World, promise
 
 CRASHED_WITHIN, VANISHED_WITHIN = 0.7, 5.0
 _ONE_SEED_IN = 4
