@@ -171,7 +171,7 @@ def test_a_silence_begins_with_the_look_that_found_it_and_ends_with_one_that_did
 ) -> None:
     with LocalNet(lease=LEASE) as net:
         watch = net.hubs[0]._peer._parts.hub._watch
-        moment = [time.monotonic()]
+        moment = [1000]
         monkeypatch.setattr(watch_room, "time", SimpleNamespace(monotonic=lambda: moment[0]))
         silences = []
         for seconds, seen in (

@@ -144,7 +144,7 @@ def test_of_calls_at_once_with_64_open_files_each_is_answered_or_has_not_run_and
     try:
         net.hub()
         served = net.peer(CHAIN + (FEW_FILES if poor == "served" else ""))
-        caller = net.peer(CHAIN + (FEW_FILES if poor == "caller" else ""), group="callers", HUBNET_TIMEOUT="2")
+        caller = net.peer(CHAIN + (FEW_FILES if poor == "caller" else ""), group="callers", HUBNET_TIMEOUT="8")
         (peer_id,) = net.ids([served])
         _, outcomes = caller.ask(f"at_once({peer_id!r}, 100)", 60)
         assert len(outcomes) == 100
