@@ -257,7 +257,7 @@ class Hub:
         return self._registry.snapshot()
 
     def look(self, record: Record, limit: float = DIAL_BACK) -> str:
-        """Dial a peer on behalf of another hub, for so many seconds at the most; the name of what was seen.
+        """Hear a peer, or dial it, on behalf of another hub, for so many seconds at the most; the name of what was seen.
 
         Raises:
             NotAllowed: no hub asks.
@@ -270,9 +270,11 @@ class Hub:
             raise NotAllowed("hubs alone have hubs look after others")
         peer_id = _id_of(record)
         self._count_dial_back(b"asked by " + asker, _MOST_LOOKS, "no hub asks another one for more looks")
+        if self._watch.hears(record):
+            return Seen.ALIVE.name
         self._count_dial_back(b"looked at " + peer_id, self._dial_backs, "HUBNET_DIAL_BACK_LIMIT of this hub")
         within = limit if isinstance(limit, (int, float)) and 0 < limit <= DIAL_BACK else DIAL_BACK
-        return self._watch.see(record, within).name
+        return self._watch.look(record, within)[0].name
 
     @staticmethod
     def _shown(snapshot: Snapshot, peer_id: bytes) -> Record | None:

@@ -109,12 +109,10 @@ class Watch:
         except (AuthenticationError, ProtocolError) as error:
             return Seen.IMPOSTOR, str(error)
 
-    def see(self, record: Record, limit: float = DIAL_BACK) -> Seen:
-        """What this hub knows of a peer: whom it hears over its own link lives, whether it can be dialled or not."""
+    def hears(self, record: Record) -> bool:
+        """Whether a peer says over its own link to this hub that it lives, whether it can be dialled or not."""
         member = self._holds(str(record["id"]).encode(), record["incarnation"])
-        if member and membership.is_heard_from(time.monotonic() - member.heard, self._lease):
-            return Seen.ALIVE
-        return self.look(record, limit)[0]
+        return member is not None and membership.is_heard_from(time.monotonic() - member.heard, self._lease)
 
     def _holds(self, peer_id: bytes, incarnation: str) -> Member | None:
         """The member, if its link stands, which its machine then answers for."""
@@ -272,7 +270,7 @@ class Watch:
     def _look_at_silent(self, peer_id: bytes, record: Record, watched_for: float) -> Iterator[float]:
         yield 0.0
         try:
-            seen = self.see(record)
+            seen = Seen.ALIVE if self.hears(record) else self.look(record)[0]
             if self.colleagues and membership.others_may_know_better(seen, reachable=record["reachable"]):
                 asked = self.colleagues.ask(record, DIAL_BACK)
                 yield from asked.wait()

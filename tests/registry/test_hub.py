@@ -158,12 +158,12 @@ def test_whom_its_home_hears_lives_for_all_hubs_though_nobody_can_dial_it(monkey
         member = home.members[worker.id]
         monkeypatch.setattr(home._dialler, "_open", no_answer)
         assert home.look(member.record)[0] is not Seen.ALIVE
-        assert home.see(member.record) is Seen.ALIVE
+        assert home.hears(member.record)
         asked = other.colleagues.ask(member.record, DIAL_BACK)
         eventually(lambda: next(asked.wait(), None) is None)
         assert asked.together_with(Seen.UNANSWERED) is Seen.ALIVE
         monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)
-        assert home.see(member.record) is not Seen.ALIVE
+        assert not home.hears(member.record)
 
 
 def test_a_silence_begins_with_the_look_that_found_it_and_ends_with_one_that_did_not(

@@ -111,7 +111,7 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "no other hub is asked for a look": (Colleagues, "ask", lambda real: lambda *args: Asked(0, 0.0)),
     "one hub alone is asked for a look": (Colleagues, "ask", _one_alone),
     "a hub that does not answer is waited for": (membership, "ON_THE_WAY", lambda real: 1.5),
-    "a hub does not say whom it hears": (Watch, "see", lambda real: lambda self, record, limit=2.0: self.look(record, limit)[0]),
+    "a hub does not say whom it hears": (Watch, "hears", lambda real: lambda *args: False),
     "the register's silence is taken for the peer's": (Watch, "_silent_for", lambda real: lambda self, peer_id, seen: (
         self._registry.snapshot().silent_for.get(peer_id, 0.0))),
     "a hub that has just come back judges at once": (membership, "judge_expired", lambda real: lambda seen, **more: real(
