@@ -181,12 +181,13 @@ class Registry:
         return Snapshot(late.version, self._cached[1], silent)
 
     def known(self, peer_id: bytes) -> Record | None:
-        """A record as it stands, or as it stood when the store was last in reach."""
+        """A record as it stood when it was last read; only for whom that leaves out the store is asked, which may not answer."""
+        if record := self._cached[1].get(peer_id):
+            return record
         try:
-            records = self.snapshot().records
+            return self.snapshot().records.get(peer_id)
         except BrokerUnavailable:
-            records = self._cached[1]
-        return records.get(peer_id)
+            return None
 
     def _read_all(self) -> dict[bytes, Record]:
         found: dict[bytes, Record] = {}

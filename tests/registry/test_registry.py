@@ -673,3 +673,16 @@ def test_an_answer_that_was_long_under_way_is_no_clock_that_was_set(open_registr
     assert not registry.clock.was_set(before, LEASE)
     assert registry.clock._replace(ahead=before.ahead + 3600).was_set(before, LEASE)
     assert registry.clock._replace(ahead=before.ahead - 3600).was_set(before, LEASE)
+
+
+def test_whom_a_hub_has_in_its_last_snapshot_it_knows_without_asking_a_redis_that_may_not_answer(
+    open_registry, monkeypatch
+):
+    """A cut network drops packets, and who is asked for a look has less time than it takes to give Redis up."""
+    registry, other = open_registry(), open_registry()
+    registry.write(ALICE, record())
+    assert registry.known(ALICE) == other.known(ALICE)
+    asked = []
+    monkeypatch.setattr(registry._store, "late", lambda: asked.append("late"))
+    assert registry.known(ALICE)["incarnation"] == FIRST
+    assert asked == []
