@@ -18,7 +18,7 @@ import redis
 
 from benchmarks.storm.brokers import Shore
 from benchmarks.storm.nets import NAMES
-from benchmarks.storm.samples import Sample, Trials
+from benchmarks.storm.samples import NoTrial, Sample, Trials
 from hubnet.embedded import find_server
 from hubnet.redis_socket import answer, answers
 from tests.waiting import eventually, free_port
@@ -111,7 +111,10 @@ class Group:
         old.signal(signal.SIGSTOP if how == "frozen" else signal.SIGKILL)
         if how == "lagging":
             replica.signal(signal.SIGCONT)
-        eventually(lambda: self._named() == replica.entrance, 30, 0.002)
+        try:
+            eventually(lambda: self._named() == replica.entrance, 30, 0.002)
+        except AssertionError as error:
+            raise NoTrial("Redis's own nodes named no other master within 30 s") from error
         at = time.monotonic_ns()
         self.master = replica
         return at

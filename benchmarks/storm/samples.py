@@ -36,6 +36,10 @@ class Sample(NamedTuple):
     broken: str = ""
 
 
+class NoTrial(Exception):
+    """The harm did not come about, so nothing of the promise was tried: no sample of it."""
+
+
 Trials = Generator[Sample, None, None]
 """What a row's trials show, as they come; closing it ends all that it started."""
 

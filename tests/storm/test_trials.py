@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.storm.__main__ import Row, ended
 from benchmarks.storm.networks import shown
-from benchmarks.storm.samples import Promise, Sample, Trials
+from benchmarks.storm.samples import NoTrial, Promise, Sample, Trials
 from tests.networks.farm import Seen
 
 ROW = Row("it rains", (Promise("wet", "wet"), Promise("dry", "dry again")), lambda _, __: trials([]))
@@ -39,6 +39,17 @@ def test_of_a_trial_that_showed_nothing_all_is_broken() -> None:
 def test_where_not_even_the_net_came_up_nothing_was_tried() -> None:
     with pytest.raises(AssertionError, match="not within"):
         list(ended(ROW, trials([])))
+
+
+def test_a_harm_that_did_not_come_about_breaks_nothing() -> None:
+    def made() -> Trials:
+        yield Sample(0, "wet", 1.0)
+        raise NoTrial
+
+    told = ended(ROW, made())
+    assert next(told) == Sample(0, "wet", 1.0)
+    with pytest.raises(NoTrial):
+        next(told)
 
 
 def test_what_has_no_time_is_a_sample_as_well() -> None:
