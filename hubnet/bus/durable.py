@@ -2,8 +2,8 @@
 
 A second publisher beside the one of plain events, with an outbox and a connection of its own: when Redis takes no more into
 streams, plain events still go by. What passes (a failover, a full disk, a replica that was told to write) is tried again
-until it is done; what was acknowledged within the last minute is kept, and sent again when Redis turns out to be another one,
-since a failover forgets. Subscribers drop by number what comes twice.
+until it is done; what was acknowledged within the last minute is kept, and what of it Redis lacks when it turns out to be
+another one is sent again, since a failover forgets. Subscribers drop by number what comes twice.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 from hubnet.broker import Broker
 from hubnet.bus.publisher import Group, Publisher, publish_command
+from hubnet.core import histories
 from hubnet.core.channels import Names
 from hubnet.core.envelopes import Packer
 from hubnet.counters import Counters
@@ -33,6 +34,14 @@ _PASSES = (
 _log = logging.getLogger("hubnet")
 
 
+class _Kept(NamedTuple):
+    """What Redis has acknowledged: when, and as which entry of its stream."""
+
+    at: float
+    group: Group
+    entry: bytes
+
+
 class DurablePublisher(Publisher):
     """The sending side of durable events."""
 
@@ -44,7 +53,7 @@ class DurablePublisher(Publisher):
         self._length = b"%d" % length
         self._announced: set[bytes] = set()
         self._to_replicate: set[bytes] = set()
-        self._kept: deque[tuple[float, Group]] = deque()
+        self._kept: deque[_Kept] = deque()
         self._kept_bytes = 0
         self._ages: dict[tuple[bytes, int], float] = {}  # of what is sent again: it gets no younger by it
         self._done_at = 0.0
@@ -64,23 +73,39 @@ class DurablePublisher(Publisher):
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _opened(self) -> None:
+        assert self._sock is not None
         self._announced.clear()
         self._objection = None
         identity = _identity(self._sock)
-        if self._identity not in {"", identity} and self._kept:
-            _log.warning("Redis is another one, or began anew: the last %d envelopes are sent again", len(self._kept))
-            self._take_back(len(self._kept))
-        elif self._unreplicated:  # WAIT speaks of what its own connection wrote: on one that wrote nothing all is well
-            self._take_back(1)
+        again = 1 if self._unreplicated else 0  # WAIT speaks of what its own connection wrote: without that all is well
+        if self._identity not in {"", identity}:
+            lacking = histories.lacking(len(self._kept), self._has)
+            if lacking:
+                _log.warning("Redis is another one, or began anew: the last %d envelopes are sent again", lacking)
+            again = max(again, lacking)
+        self._take_back(again)
         self._identity = identity
+        self._sock.settimeout(None)
         self._in_flight = deque(group for group in self._in_flight if group is not _ASK)
         super()._opened()
 
+    def _has(self, number: int) -> bool:
+        """Whether the Redis that answers now has what one acknowledged: the same words, as the same entry."""
+        _, (channel, first, bodies), entry = self._kept[number]
+        stream = self._names.stream(channel.decode()).encode()
+        try:
+            found = answer(self._sock, (b"XREVRANGE", stream, entry, entry, b"COUNT", b"1"))  # type: ignore[arg-type]
+        except BrokerUnavailable as error:
+            if any(word in str(error) for word in _PASSES):
+                raise
+            return False  # it may not be asked, or is of another kind
+        return bool(found == [[entry, [b"e", self._packer.pack(channel, first, bodies, durable=True)]]])
+
     def _take_back(self, groups: int) -> None:
         """The last of those that Redis has acknowledged go again, before those that it has not."""
-        self._busy = True  # for ``flush``, until there is an answer to them
+        self._busy = self._busy or bool(groups)  # for ``flush``, until there is an answer to them
         for _ in range(groups):
-            at, group = self._kept.pop()
+            at, group, _ = self._kept.pop()
             self._ages[group[:2]] = self._done_at - at
             self._kept_bytes -= _size(group)
             self._counters.add("events.sent_again", len(group[2]))
@@ -153,17 +178,17 @@ class DurablePublisher(Publisher):
             return
         self._counters.add("events.published", len(group[2]))
         self._done_at = now = time.monotonic()
-        self._kept.append((now - age, group))
+        self._kept.append(_Kept(now - age, group, reply[-2]))
         self._kept_bytes += _size(group)
         if group[0] in self._to_replicate:
             self._unreplicated += 1
         self._forget_old(now)
 
     def _forget_old(self, now: float) -> None:
-        while self._kept and not self._unreplicated and self._kept[0][0] < now - KEPT_SECONDS:
-            self._kept_bytes -= _size(self._kept.popleft()[1])
+        while self._kept and not self._unreplicated and self._kept[0].at < now - KEPT_SECONDS:
+            self._kept_bytes -= _size(self._kept.popleft().group)
         while self._kept_bytes > self._most_bytes:
-            old = self._kept.popleft()[1]
+            old = self._kept.popleft().group
             self._kept_bytes -= _size(old)
             if old[0] in self._to_replicate and self._unreplicated:
                 self._unreplicated -= 1
@@ -193,6 +218,5 @@ def _passes(reply: Exception) -> bool:
 def _identity(sock: Any) -> str:
     """Which history this Redis tells: another one after a restart, after a failover, and after a failover and back."""
     said = answer(sock, (b"INFO", b"server", b"replication"))
-    sock.settimeout(None)
     lines = [line for line in bytes(said).splitlines() if line.startswith((b"run_id:", b"master_replid:"))]
     return b" ".join(lines).decode()

@@ -242,6 +242,38 @@ def test_a_redis_that_was_anothers_replica_for_a_while_is_sent_the_last_minute_a
     assert client.xlen(STREAM) >= 1
 
 
+@pytest.mark.parametrize("lost", [0, 1, 7, 40])
+def test_of_what_was_acknowledged_that_alone_is_sent_again_which_redis_lacks(
+    server: Server, wires: Wires, lost: int
+) -> None:
+    """A failover loses the last of it; all of it again would keep the new ones waiting, and drive others out of the stream."""
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    for number in range(50):
+        keep(one, number, number + 1)  # an envelope each
+    eventually(lambda: len(heard) == 50)
+    client = server.client()
+    for entry, _ in client.xrevrange(STREAM, count=lost) if lost else ():
+        client.xdel(STREAM, entry)
+    one.durable._identity = "another"
+    hang_up(server, one.durable._sock)
+    keep(one, 50, 51)
+    assert one.counted("events.sent_again") == lost
+    eventually(lambda: heard == numbered(0, 51))
+    assert client.xlen(STREAM) == 51
+    assert other.counted("events.lost") == 0
+
+
+def test_of_another_kind_of_stream_it_is_all_sent_again(server: Server, wires: Wires) -> None:
+    one = wires()
+    keep(one, 0, 5)
+    server.client().delete(STREAM)
+    server.client().set(STREAM, "a string")
+    one.durable._identity = "another"
+    hang_up(server, one.durable._sock)
+    eventually(lambda: one.counted("events.sent_again") >= 1)
+
+
 def test_what_was_acknowledged_longer_ago_is_not_sent_again(server: Server, wires: Wires, monkeypatch) -> None:
     monkeypatch.setattr(durable, "KEPT_SECONDS", 0.0)
     one = wires()

@@ -18,6 +18,7 @@ from unittest import mock
 from hubnet.bus import refill as refill_room
 from hubnet.bus.refill import Refill
 from hubnet.bus.streams import Streams
+from hubnet.core import histories
 from hubnet.core.channels import Names
 from hubnet.core.envelopes import Envelope, Sender
 from hubnet.core.sequence import Sequence
@@ -95,10 +96,12 @@ class Publisher:
         self._story.redis.publish(self._envelope(0))
 
     def send_again(self) -> None:
-        """All of the last minute, because Redis may have forgotten."""
-        for at, envelope in self._kept:
-            if self._story.now - at <= RESENT:
-                self._story.redis.publish(envelope)
+        """What Redis has forgotten of the last minute, by the rule."""
+        kept = [envelope for at, envelope in self._kept if self._story.now - at <= RESENT]
+        there = {id(envelope) for _, envelope in self._story.redis.stream}
+        lacking = histories.lacking(len(kept), lambda number: id(kept[number]) in there)
+        for envelope in kept[len(kept) - lacking :]:
+            self._story.redis.publish(envelope)
 
     def _envelope(self, size: int) -> Envelope:
         return Envelope(self._sender, self._next, size, b"x" * size, 0, durable=True)
