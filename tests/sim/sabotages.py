@@ -86,7 +86,7 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "what may have run is told not to have": (Caller, "_told", lambda real: staticmethod(lambda error, tag, endpoint: (
         PeerUnreachable(str(error), connection=tag, peer=endpoint.peer_id)))),
     "a dial that failed hides a try that may have run": (Caller, "_reach_again", lambda real: lambda self, request, failed: (
-        self._reach_out(request.connection.tag, request.peer_id, request.deadline))),
+        real(self, request, None))),
     "any incarnation is written over": (Register, "write", _write(replaces="anything")),
     "a stale revision is written": (Register, "write", _write(revision=10**6)),
     "a late withdrawal removes anybody": (Register, "withdraw", _whoever),
