@@ -125,8 +125,19 @@ class Publisher:
         self._wake.put(None)
         if self._thread:
             self._thread.join(timeout)
+        self._count_left_over()
         if self._owner is not None:
             self._owner.disconnect()  # which ends a thread that still waits in it
+
+    def _count_left_over(self) -> None:
+        """What Redis has not taken by now, or not said so, goes with this process."""
+        with self._lock:
+            left = len(self._outbox) + sum(len(bodies) for _, _, bodies in list(self._in_flight))
+            self._outbox.clear()
+            self._bytes = 0
+        if left:
+            self._counters.add("events.unsent", left)
+            _log.warning("%d events were not taken by Redis before this peer was stopped", left)
 
     # -- the thread ------------------------------------------------------------------------------------------------
 

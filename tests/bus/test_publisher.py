@@ -328,3 +328,18 @@ def test_what_is_no_redis_is_told_once(away: Server, wires: Wires, caplog: pytes
         eventually(lambda: stranger.visits >= 4)
         assert caplog.text.count("publishing interrupted") == 1
         assert "Protocol error" in caplog.text
+
+
+def test_what_redis_has_not_taken_when_a_peer_is_stopped_is_counted_and_told(
+    server: Server, wires: Wires, caplog
+) -> None:
+    one = wires()
+    one.publish("done", b"0")
+    assert one.publisher.flush(20)
+    server.kill()
+    for _ in range(3):
+        one.publish("done", b"more")
+    one.publisher.close(0.1)
+    assert one.counted("events.unsent") == 3
+    assert one.publisher.waiting == 0
+    assert "3 events were not taken by Redis before this peer was stopped" in caplog.text

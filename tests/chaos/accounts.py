@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,8 +19,6 @@ from .schedule import REDIS
 BEAT, KEPT = "beat", "kept"
 MARGIN = 5.0
 """Seconds after a cut within which a peer subscribes and publishes anew; it takes a good second on an idle machine."""
-SENT_AGAIN = 55.0
-"""Seconds for which a publisher surely sends again what a Redis that has forgotten had acknowledged; it keeps 60."""
 _NEVER = float("inf")
 _CUTS = ("pause", "freeze", "lose", "reset", "refuse", "restart", "forget")
 
@@ -29,6 +27,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     """All that is wrong with events."""
     book = Book(facts)
     yield from _order(book)
+    yield from _told_all(facts)
     yield from _acknowledged(facts)
     for line in facts.of["stats"]:
         subscriber = str(line["life"])
@@ -88,14 +87,18 @@ class Book:
         at = bisect_left(acks, (n, 0.0))
         return acks[at][1] if at < len(acks) else _NEVER
 
-    def was_cut_off(self, subscriber: str, begin: float, end: float) -> bool:
-        """Whether a subscriber says so of a time that reaches into this one; it may notice at the end of what cut it off."""
+    def cut_off_until(self, subscriber: str, begin: float, end: float) -> float:
+        """Until when a subscriber was cut off that says so of a time that reaches into this one, or never.
+
+        It may notice at the end of what cut it off.
+        """
         name = self.facts.name(subscriber)
+        until = -_NEVER
         for noticed in self._cuts[subscriber]:
             blows = [span.begin for span in self.blows_at(name) if span.begin <= noticed <= span.end + MARGIN]
             if min([noticed, *blows]) <= end and begin <= noticed + MARGIN:
-                return True
-        return False
+                until = max(until, noticed + MARGIN)
+        return until
 
     def blows_at(self, name: str) -> Iterator[Span]:
         """All that may keep this one from Redis."""
@@ -113,8 +116,17 @@ def _order(book: Book) -> Iterator[Finding]:
                 yield Finding("events come in order", f"{where}: {after} after {before}")
 
 
+def _told_all(facts: Facts) -> Iterator[Finding]:
+    """Whoever is there at the end has said what it counted."""
+    counters, stats = ({line["life"] for line in facts.of[what]} for what in ("counters", "stats"))
+    hears = {line["life"] for line in facts.of["hears"]}
+    for life in facts.survivors():
+        if life not in counters or (life in hears and life not in stats):
+            yield Finding("all say what they counted", life)
+
+
 def _acknowledged(facts: Facts) -> Iterator[Finding]:
-    """Of who is there at the end, each event was taken by Redis, or dropped and counted."""
+    """Of who is there at the end, or was asked to end, each event was taken by Redis, or dropped and counted."""
     triggered = Counter(line["life"] for line in facts.of["pub"])
     for told in facts.of["counters"]:
         taken = told.get("events_published", 0) - told.get("events_sent_again", 0)
@@ -157,14 +169,15 @@ def _accounted(book: Book, subscriber: str, stream: Stream) -> Iterator[Finding]
     for n, when in enumerate(book.triggered[stream]):
         if n in numbers or when < book.hears[subscriber]:
             continue
-        if stream.event == KEPT and _is_promised(book, stream, n, when):
+        if stream.event == KEPT and _is_promised(book, subscriber, stream, n, when):
             broken.append(n)
         if not first < n < last and not _has_a_reason(book, subscriber, stream, n, when):
             unaccounted.append(n)
+    dropped = book.dropped[stream.of]  # by the publisher, which has counted them: it may have been these, and no more
     where = f"{subscriber} of {stream.of}, {stream.event}"
-    if broken:
+    if len(broken) > dropped:
         yield Finding("durable events come", f"{where}: {_some(broken)} of {len(book.triggered[stream])} never came")
-    if unaccounted:
+    if len(unaccounted) > dropped:
         yield Finding("every event is accounted for", f"{where}: {_some(unaccounted)} were neither heard nor counted")
 
 
@@ -176,9 +189,7 @@ def _has_a_reason(book: Book, subscriber: str, stream: Stream, n: int, when: flo
     acknowledged = book.acknowledged(stream, n)
     if acknowledged == _NEVER and _ended(book, stream.of) < _NEVER:
         return True  # it was in the outbox of somebody who died
-    if book.dropped[stream.of]:
-        return True  # and counted there
-    return book.was_cut_off(subscriber, when, acknowledged)
+    return book.cut_off_until(subscriber, when, acknowledged) > when
 
 
 def _ended(book: Book, life: str) -> float:
@@ -187,31 +198,28 @@ def _ended(book: Book, life: str) -> float:
     return float(ended["t"]) if ended and ended["t"] < book.facts.healed else _NEVER
 
 
-def _is_promised(book: Book, stream: Stream, n: int, when: float) -> bool:
-    """At least once while the publisher lives and its outbox holds; what a Redis has forgotten it sends again."""
-    if book.dropped[stream.of]:
-        return False
+def _is_promised(book: Book, subscriber: str, stream: Stream, n: int, when: float) -> bool:
+    """At least once while the publisher lives; what a Redis has forgotten it sends again, if it lives for as long as that."""
     ended = _ended(book, stream.of)
     if ended == _NEVER:
         return True
-    if book.acknowledged(stream, n) == _NEVER:
+    acknowledged = book.acknowledged(stream, n)
+    if acknowledged == _NEVER:
         return False
-    return not any(_could_not_send_again(book, stream.of, when, ended, span) for span in _forgotten(book.facts))
+    back = book.cut_off_until(subscriber, when, acknowledged)
+    return not any(
+        when - MARGIN < forgotten.end and forgotten.begin < back and _was_dead(book, stream.of, ended, forgotten)
+        for forgotten in book.facts.within(("forget",), {REDIS})
+    )
 
 
-def _forgotten(facts: Facts) -> Iterable[Span]:
-    return facts.within(("forget",), {REDIS})
-
-
-def _could_not_send_again(book: Book, life: str, when: float, ended: float, forgotten: Span) -> bool:
-    """Whether Redis forgot an event that was triggered then, when its publisher was dead or had no time any more."""
-    if forgotten.end + MARGIN < when:
-        return False
+def _was_dead(book: Book, life: str, ended: float, forgotten: Span) -> bool:
+    """Whether a publisher was, or had no time any more to send again, when Redis forgot."""
     kept_from_it = sum(
         max(0.0, min(span.end, ended) - max(span.begin, forgotten.begin))
         for span in book.blows_at(book.facts.name(life))
     )
-    return ended < forgotten.end + MARGIN + kept_from_it or forgotten.begin - when > SENT_AGAIN
+    return ended < forgotten.end + MARGIN + kept_from_it
 
 
 def _last_words(book: Book) -> Iterator[Finding]:

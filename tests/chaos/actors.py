@@ -29,7 +29,7 @@ from .gate import Gate
 from .ledger import Ledger, Tally
 
 ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
-LIFE = os.environ.get("CHAOS_LIFE") or f"{NAME}-{os.getpid()}"  # in a container all lives have one number
+LIFE = os.environ["CHAOS_LIFE"]
 BEAT, KEPT = "beat", "kept"
 HELLO = f"hello.{LIFE}"
 OWN = "actor"
@@ -244,11 +244,11 @@ def tell_what_is_open(when: str) -> None:
     weigh(when=when)
 
 
-def tell_counters() -> None:
-    """What this peer has counted."""
+def tell_counters(*, bye: bool = False) -> None:
+    """What this peer has counted; whoever leaves hears no more, and owes no account of that."""
     told = hubnet.stats()
     ledger.write("counters", **{name.replace(".", "_"): value for name, value in told.items()})
-    if hears():
+    if hears() and not bye:
         ledger.write("stats", lost=told.get("events.lost", 0), dropped=told.get("events.dropped_queue", 0))
 
 
@@ -405,6 +405,7 @@ def main() -> None:
     silent.set()
     for thread in threads + beats:
         thread.join(20)
+    tell_counters(bye=True)
     ledger.write("bye")
 
 

@@ -7,7 +7,7 @@ stays open are looked at here, events in ``accounts``.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 
 from . import accounts
@@ -18,8 +18,8 @@ SLACK = 6.0
 """Seconds that a wait may take beyond its deadline: the machine is oversubscribed, and the test is not of its scheduler."""
 ENDLESS = 45.0
 """Seconds within which a call without a deadline ends: nothing that is called takes long, and everything heals."""
-AFTERMATH = 10.0
-"""Seconds after a blow in which the register may still speak of it."""
+AFTERMATH = 6.0
+"""Seconds after a blow in which the register may still speak of it: a machine that vanished is gone within five."""
 WRONG = frozenset({
     "AuthenticationError", "LocalProtocolError", "RemoteProtocolError", "ConfigError", "EncodeError", "DecodeError",
     "InvalidConnection", "NotAllowed", "UnknownFlag",
@@ -27,16 +27,18 @@ WRONG = frozenset({
 """Errors that blame what nobody did here: all have one secret, one version and the same connections."""
 GROWTH = 0.1
 """What a process may have more at the end than before the storm ..."""
-ALLOWED = {"threads": 2, "files": 3, "rss": 4 << 20, "blocks": 2000}
-"""... and this: a thread that just ends, a dial under way, pages that the allocator keeps, what is known of a few peers."""
-_CUTS = ("freeze", "freeze-answers", "lose-answers", "reset", "refuse")
+ALLOWED = {"threads": 2, "files": 3, "rss": 0, "blocks": 0}
+"""... and this: a thread that just ends, a dial under way."""
+MOST_SERVING = 20
+"""Threads that serve, or did a moment ago: 16 calls at most run at once."""
+_CUTS = ("freeze", "freeze-answers", "lose-answers", "refuse")
 
 
 def check(lines: Iterable[Line], *, slack: float = SLACK) -> list[Finding]:
     """All that is wrong in the ledgers of a run."""
     facts = Facts(lines)
     return [
-        *_outcomes(facts), *_waits(facts, slack), *_honesty(facts), *accounts.check(facts), *_presence(facts),
+        *_outcomes(facts, slack), *_waits(facts, slack), *_honesty(facts), *accounts.check(facts), *_presence(facts),
         *_whole_again(facts), *_back_where_it_was(facts), *_lives(facts),
     ]  # fmt: skip
 
@@ -44,7 +46,7 @@ def check(lines: Iterable[Line], *, slack: float = SLACK) -> list[Finding]:
 # -- calls -------------------------------------------------------------------------------------------------------------
 
 
-def _outcomes(facts: Facts) -> Iterable[Finding]:
+def _outcomes(facts: Facts, slack: float) -> Iterable[Finding]:
     ends = Counter(line["n"] for line in facts.of["end"])
     for call in facts.of["call"]:
         number = ends[call["n"]]
@@ -52,7 +54,7 @@ def _outcomes(facts: Facts) -> Iterable[Finding]:
             yield Finding("one outcome per call", f"{call['n']} has {number}")
         how = facts.ends.get(call["life"], {}).get("how")
         died = how == "kill" or (how == "stop" and call["nested"])  # a drain ends after its grace
-        if number == 0 and not died:
+        if number == 0 and (not died or _is_late(facts, call, facts.ends[call["life"]]["sent"], slack)):
             yield Finding(
                 "every wait ends", f"{call['n']}, called at {call['t']:.3f} by {call['life']}, has no outcome"
             )
@@ -70,13 +72,18 @@ def _waits(facts: Facts, slack: float) -> Iterable[Finding]:
     calls = {call["n"]: call for call in facts.of["call"]}
     for end in facts.of["end"]:
         call = calls[end["n"]]
-        took = end["t"] - call["t"]
-        allowed = slack + (ENDLESS if call["timeout"] is None else call["timeout"])
-        if took > allowed and took > allowed + facts.stood_still(facts.name(call["life"]), call["t"], end["t"]):
+        if _is_late(facts, call, end["t"], slack):
             yield Finding(
                 "every wait ends in time",
-                f"{end['n']} took {took:.2f} s with timeout {call['timeout']}: {end['how']} {end['text']}",
+                f"{end['n']} took {end['t'] - call['t']:.2f} s with timeout {call['timeout']}: {end['how']} {end['text']}",
             )
+
+
+def _is_late(facts: Facts, call: Line, moment: float, slack: float) -> bool:
+    """Whether a call should have ended before this moment; seconds in which its caller itself was stopped are not its wait."""
+    took = moment - call["t"]
+    allowed = slack + (ENDLESS if call["timeout"] is None else call["timeout"])
+    return took > allowed and took > allowed + facts.stood_still(facts.name(call["life"]), call["t"], moment)
 
 
 def _honesty(facts: Facts) -> Iterable[Finding]:
@@ -101,9 +108,7 @@ def _honesty(facts: Facts) -> Iterable[Finding]:
 
 def _presence(facts: Facts) -> Iterable[Finding]:
     """`left` once for each life that ended; and for nobody who lives, unless others were cut off from it."""
-    lives: defaultdict[str, list[str]] = defaultdict(list)
-    for life, born in facts.births.items():
-        lives[born["id"]].append(life)
+    lives = facts.lives()
     spent: set[str] = set()
     for line in sorted(facts.of["presence"], key=lambda line: float(line["t"])):
         if line["news"] != "left" or line["id"] not in lives:
@@ -128,10 +133,10 @@ def _near(span: Span, moment: float, name: str, kinds: tuple[str, ...]) -> bool:
 
 def _must_be_told(facts: Facts, life: str, namesakes: list[str]) -> bool:
     """Whether the end of a life cannot but have been told: nobody took its place, and nothing was in the way."""
-    if life not in facts.ends or facts.ends[life]["t"] + AFTERMATH > facts.healed:
+    if life not in facts.births or life not in facts.ends or facts.ends[life]["t"] + AFTERMATH > facts.healed:
         return False
     begin, end = facts.ends[life]["sent"] - AFTERMATH / 2, facts.ends[life]["t"] + AFTERMATH
-    if any(facts.ends[life]["sent"] < facts.births[other]["t"] < end for other in namesakes):
+    if any(facts.ends[life]["sent"] < facts.births[other]["t"] < end for other in namesakes if other in facts.births):
         return False
     if any(begin < line["t"] < end for line in facts.of["deaf"]):
         return False
@@ -184,6 +189,8 @@ def _back_where_it_was(facts: Facts) -> Iterable[Finding]:
             yield Finding("what ended is closed", f"{life} did not say what is open, before the storm or after it")
             continue
         was, now = before[facts.name(life)], after[life]
+        if now["serving"] > MOST_SERVING:
+            yield Finding("what ended is closed", f"{life} has {now['serving']} threads that serve")
         for what, allowed in ALLOWED.items():
             less = "links" if what == "files" else None  # those that are kept for the next call
             then, there = ((look[what] - (look[less] if less else 0)) for look in (was, now))

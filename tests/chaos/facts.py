@@ -61,7 +61,16 @@ class Facts:
 
     def name(self, life: str) -> str:
         """The name that a life shares with those before and after it."""
-        return str(self.births[life]["name"]) if life in self.births else life
+        return life.partition("-")[0]
+
+    def lives(self) -> dict[str, list[str]]:
+        """Lives by their peer's id; with those that were killed when they had joined and not said yet that they were born."""
+        ids = {self.name(life): str(born["id"]) for life, born in self.births.items()}
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for life in [*self.births, *(one for one in self.ends if one not in self.births)]:
+            if self.name(life) in ids:
+                found[ids[self.name(life)]].append(life)
+        return found
 
     def survivors(self, *roles: str) -> list[str]:
         """Lives that were there when all had healed, of these roles or of any."""

@@ -7,7 +7,6 @@ paused, and disconnected from its network, to be connected again with the same a
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from tests.waiting import eventually
 from .eye import Eye
 from .ledger import Ledger
 from .schedule import Blow, Cast
-from .stage import ALLOCATOR, ROOT, Part, Process, Stage
+from .stage import ALLOCATOR, ROOT, SPARED, Part, Process, Stage
 
 PORT = 3010
 _VERBS = {signal.SIGSTOP: ["pause"], signal.SIGCONT: ["unpause"]}
@@ -88,7 +87,6 @@ class Harbour(Stage):
         folder.chmod(0o777)  # the containers' user writes its ledgers there
         self._project, self._network, self._image, self._server, self._urls = project, network, image, server, urls
         self._connect = connect
-        self._born_yet = itertools.count()
         roles = {"hub": hubs, "worker": workers, "caller": callers}
         self.parts = [
             Part(f"{role[0]}{number}", role, PORT, PORT, 0)
@@ -110,13 +108,14 @@ class Harbour(Stage):
         by_role = {
             role: [part.name for part in self.parts if part.role == role] for role in ("hub", "worker", "caller")
         }
-        return Cast(by_role["hub"], by_role["worker"], by_role["caller"], [*by_role["worker"], *by_role["hub"]], [])
+        return Cast(
+            by_role["hub"], by_role["worker"], by_role["caller"], [*by_role["worker"], *by_role["hub"]], [], SPARED
+        )
 
-    def _born(self, part: Part, env: dict[str, str]) -> tuple[Process, str]:
-        life = f"{part.name}-{next(self._born_yet)}"
+    def _born(self, part: Part, env: dict[str, str], life: str) -> Process:
         url = self._urls["hub" if part.role == "hub" else "worker"]
         told = {
-            **self._env, **env, "HUBNET_ADVERTISE": part.name, "HUBNET_REDIS_URL": url, "CHAOS_LIFE": life,
+            **self._env, **env, "HUBNET_ADVERTISE": part.name, "HUBNET_REDIS_URL": url,
         }  # fmt: skip
         words = [word for name, value in told.items() for word in ("--env", f"{name}={value}")]
         words += ["--init", "--network", self._network, "--network-alias", part.name, "--hostname", part.name]
@@ -125,7 +124,7 @@ class Harbour(Stage):
         words += ["--label", f"com.docker.compose.project={self._project}", "--label", "com.docker.compose.oneoff=True"]
         with (self.folder / f"{part.name}.log").open("ab") as log:
             program = ["python", "-m", *self._program(part)]
-            return Container(f"{self._project}-{life}", [*words, self._image, *program], log), life
+            return Container(f"{self._project}-{life}", [*words, self._image, *program], log)
 
     def _buried(self, actor: Any, how: str) -> None:
         super()._buried(actor, how)

@@ -44,6 +44,8 @@ class Cast(NamedTuple):
     """Those that others reach through a relay."""
     cuttable_from_redis: Sequence[str]
     """Those that reach Redis through one."""
+    spared: Sequence[str] = ()
+    """Those that live to the end, and are only cut off and stopped for a while: what they have gathered by then is weighed."""
 
 
 class _Kind(NamedTuple):
@@ -138,5 +140,6 @@ def _targets(chance: random.Random, kind: str, cast: Cast, busy: set[str]) -> tu
     if kind in {"restart-redis", "forget-redis", "pause-redis"}:
         return () if REDIS in busy else (REDIS,)
     who = {"worker": cast.workers, "caller": cast.callers, "hub": cast.hubs, "redis": cast.cuttable_from_redis}
-    free = [name for name in who.get(kind.rpartition("-")[2], cast.cuttable) if name not in busy]
+    not_them = {*busy, *(cast.spared if kind.startswith(("kill", "stop")) else ())}
+    free = [name for name in who.get(kind.rpartition("-")[2], cast.cuttable) if name not in not_them]
     return (chance.choice(free),) if free else ()

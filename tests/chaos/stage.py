@@ -5,6 +5,7 @@ Every process started here is ended here, by its pid.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -33,6 +34,7 @@ GROUPS = {"hub": "hubs", "worker": "farm", "caller": "callers"}
 ALLOCATOR = {"MALLOC_ARENA_MAX": "2"}
 """One with an arena for each thread hides a leak in the noise of its caches."""
 _LEAVE_LIMIT = 30.0
+SPARED = ("w1", "c1")
 _SMALL_OUTBOX = {"w2": "64KiB,12"}
 """What this one publishes while Redis is away does not all fit, and is dropped."""
 
@@ -164,6 +166,7 @@ class Stage:
         self.ledger = Ledger(folder / "run.jsonl")
         self._wishes = wishes
         self._numbers = 0
+        self._lives = itertools.count(1)
         self.deaths = 0
         self.actors: dict[str, Actor] = {}
         self._past: list[Actor] = []
@@ -188,7 +191,7 @@ class Stage:
         }
         cuttable = [part.name for part in self.parts if part.door != part.port]
         from_redis = [part.name for part in self.parts if part.redis != self._redis_port]
-        return Cast(by_role["hub"], by_role["worker"], by_role["caller"], cuttable, from_redis)
+        return Cast(by_role["hub"], by_role["worker"], by_role["caller"], cuttable, from_redis, SPARED)
 
     # -- processes -------------------------------------------------------------------------------------------------
 
@@ -198,10 +201,11 @@ class Stage:
         env = {"HUBNET_GROUP": GROUPS[part.role], "HUBNET_IS_HUB": str(int(part.role == "hub"))}
         if name in _SMALL_OUTBOX:
             env["HUBNET_OUTBOX"] = _SMALL_OUTBOX[name]
-        process, life = self._born(part, env)
+        life = f"{name}-{next(self._lives)}"  # no process's number: they are given again within an hour
+        process = self._born(part, {**env, "CHAOS_LIFE": life}, life)
         self.actors[name] = Actor(part, self.folder, process, life)
 
-    def _born(self, part: Part, env: dict[str, str]) -> tuple[Process, str]:
+    def _born(self, part: Part, env: dict[str, str], life: str) -> Process:
         env = {
             **self._env, **env, "HUBNET_PORT": str(part.port), "HUBNET_ADVERTISE": f"{HOST}:{part.door}",
             "HUBNET_REDIS_URL": f"redis://{HOST}:{part.redis}/0",
@@ -209,11 +213,10 @@ class Stage:
         if part.door != part.port:
             self.relay.tell("listen", part.name)
         with (self.folder / f"{part.name}.log").open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", *self._program(part)], env=env, stdin=subprocess.PIPE, stdout=log, stderr=log,
                 start_new_session=True, text=True, bufsize=1,
             )  # fmt: skip
-        return process, f"{part.name}-{process.pid}"
 
     def _program(self, part: Part) -> list[str]:
         return ["tests.chaos.actors", part.role, part.name, str(self.folder), json.dumps(self._wishes)]

@@ -21,7 +21,7 @@ SECONDS = float(os.environ.get("HUBNET_CHAOS_SECONDS", "120"))
 @pytest.mark.timeout(900)
 def test_a_net_under_fire_keeps_its_promises(tmp_path: Path):
     requirements_.server_binary()
-    wish = Wish(SEED, SECONDS, every=0.5, scale=0.5, threads=4, pace=0.05, lease=1.0, slack=20.0)
+    wish = Wish(SEED, SECONDS, every=0.5, scale=0.5, threads=4, pace=0.05, lease=1.0, slack=8.0)
     report = run(wish, tmp_path)
     print(json.dumps(report.numbers, indent=1))
     assert report.findings == []

@@ -29,7 +29,7 @@ def end(n: str, t: float, how: str = "ok", ran: str = "YES", *, right: bool = Tr
 
 def looked(life: str, t: float, when: str, *, links: int = 10, files: int = 30) -> list[Line]:
     return [
-        line(life, t, "open", when=when, files=files, links=links, threads=20, named={}),
+        line(life, t, "open", when=when, files=files, links=links, threads=20, serving=3, named={}),
         line(life, t, "weighed", when=when, rss=40 << 20, blocks=90_000),
     ]
 
@@ -61,7 +61,8 @@ def good() -> list[Line]:
         lines += [line("c1-4", 2.0 + n / 10, "heard", event=event, of="w1-2", n=n) for n in range(7)]
     lines += [
         line("w1-2", 2.65, "acked", beat=6, kept=6, dropped=0), line("w2-3", 2.6, "acked", beat=5, kept=5, dropped=0),
-        line("w2-3", 23.0, "counters", events_published=14, events_sent_again=2), line("h1-1", 23.0, "counters"),
+        line("w2-3", 23.0, "counters", events_published=14, events_sent_again=2),
+        *[line(life, 23.0, "counters") for life in ("h1-1", "c1-4", "w1-5")],
         line("c1-4", 23.0, "gap", event="beat", lost=1, reason="lost"), line("c1-4", 23.0, "stats", lost=1, dropped=0),
     ]  # fmt: skip
     there = {life: peer_id for life, peer_id in {**IDS, "w1-5": "W1"}.items() if life != "w1-2"}
@@ -157,6 +158,12 @@ FORGED = {
     "another call's answer": ("an answer is that of its own call", alter({"right": False}, what="end", n="ok")),
     "an end long after the deadline": ("every wait ends in time", alter({"t": 12.7}, what="end", n="none")),
     "an end long after, of a call without a deadline": ("every wait ends in time", alter({"t": 60.0}, what="end", n="again")),
+    "a wait that death alone ended": (
+        "every wait ends", both(
+            add(line("c1-3", 1.0, "born", name="c1", role="caller", id="C"), call("pending", 1.1, timeout=0.2, life="c1-3")),
+            add(line("run", 18.1, "ended", whose="c1-3", sent=18.1, how="kill", code=-9, text="")),
+        ),
+    ),
     "NO, and it ran": ("what did not run did not run", add(line("w2-3", 3.3, "ran", n="none"))),
     "NO, and it ran, though idempotent": (
         "what did not run did not run", alter({"ran": "NO", "how": "PeerUnreachable"}, what="end", n="again"),
@@ -205,11 +212,37 @@ FORGED = {
     "an event sent again and counted as another": (
         "every event is acknowledged, or dropped with a count", alter({"events_sent_again": 1}, what="counters", life="w2-3"),
     ),
+    "a durable event of one that was killed, and Redis forgot it long after": (
+        "durable events come", both(
+            drop(what="heard", event="kept", of="w1-2", n=5), alter({"lost": 2}, what="stats"),
+            add(line("c1-4", 23.0, "gap", event="kept", lost=1, reason="lost")),
+            add(line("run", 15.0, "blow", number=7, kind="forget-redis", targets=["redis"]), line("run", 15.2, "over", number=7)),
+        ),
+    ),
+    "more lost than was dropped": (
+        "durable events come", both(
+            *(drop(what="heard", event="kept", of="w2-3", n=n) for n in (1, 2, 3)),
+            alter({"events_published": 13, "events_dropped_outbox": 1}, what="counters", life="w2-3"),
+            alter({"lost": 4}, what="stats"), add(line("c1-4", 22.0, "gap", event="kept", lost=3, reason="lost")),
+        ),
+    ),
+    "an outbox thrown away by one that was asked to end": (
+        "every event is acknowledged, or dropped with a count",
+        add(line("w2-8", 4.0, "pub", event="kept", n=0), line("w2-8", 4.1, "counters", events_published=0)),
+    ),
+    "no counters": ("all say what they counted", drop(what="counters", life="w2-3")),
+    "no stats": ("all say what they counted", drop(what="stats", life="c1-4")),
     "who never heard itself": ("who subscribes hears", drop(what="hears")),
     "deaf at the end": ("who has healed hears", alter({"n": 6}, what="last", event="beat")),
     "deaf to durable ones at the end": ("who has healed hears", alter({"n": 6}, what="last", event="kept")),
     "left twice": ("left is told once", add(line("eye-9", 3.4, "presence", news="left", id="W1"))),
     "left, and alive": ("nobody who lives has left", add(line("eye-9", 3.4, "presence", news="left", id="W2"))),
+    "left, and only a link was reset": (
+        "nobody who lives has left", add(
+            line("run", 3.3, "blow", number=6, kind="reset", targets=["w2"]), line("run", 3.4, "over", number=6),
+            line("eye-9", 3.5, "presence", news="left", id="W2"),
+        ),
+    ),
     "left before it was struck": ("nobody who lives has left", alter({"t": 2.9}, what="presence")),
     "not listed": ("all list all", alter({"listed": {"W1": "open", "C": "open"}}, what="listing", life="h1-1")),
     "a ghost": (
@@ -223,9 +256,10 @@ FORGED = {
     "a call that fails at the end": ("all call all", alter({"ok": False}, what="reached", life="w2-3", to="H")),
     "a call not tried at the end": ("all call all", drop(what="reached", life="w2-3", to="H")),
     "sockets that stayed open": ("what ended is closed", alter({"files": 86}, what="open", when="after", life="h1-1")),
+    "threads that serve nobody": ("what ended is closed", alter({"serving": 40}, what="open", when="after", life="h1-1")),
     "threads that stayed": ("what ended is closed", alter({"threads": 25}, what="open", when="after", life="h1-1")),
-    "memory that stayed": ("what ended is closed", alter({"rss": 49 << 20}, what="weighed", when="after", life="h1-1")),
-    "objects that stayed": ("what ended is closed", alter({"blocks": 102_000}, what="weighed", when="after", life="h1-1")),
+    "memory that stayed": ("what ended is closed", alter({"rss": 45 << 20}, what="weighed", when="after", life="h1-1")),
+    "objects that stayed": ("what ended is closed", alter({"blocks": 99_500}, what="weighed", when="after", life="h1-1")),
     "nobody looked before": (
         "what ended is closed", drop(when="before", life="h1-1"),
     ),
@@ -276,6 +310,17 @@ def test_events_that_a_full_outbox_dropped_are_no_loss_of_the_subscriber():
     assert found(lines) == {"durable events come", "every event is accounted for"}
     alter({"events_published": 12, "events_dropped_outbox": 2}, what="counters", life="w2-3")(lines)
     assert check(lines) == []
+
+
+def test_who_was_killed_before_it_said_that_it_was_born_had_joined_and_has_left():
+    lines = good()
+    add(
+        line("run", 4.5, "ended", whose="w1-9", sent=4.4, how="kill", code=-9, text=""),
+        line("eye-9", 4.6, "presence", news="left", id="W1"),
+    )(lines)  # fmt: skip
+    assert check(lines) == []
+    add(line("eye-9", 4.7, "presence", news="left", id="W1"))(lines)
+    assert found(lines) == {"left is told once"}
 
 
 def test_who_was_killed_owes_no_outcome():

@@ -29,7 +29,7 @@ def without_peers(cluster: Cluster) -> Iterator[Cluster]:
 @pytest.mark.timeout(900)
 def test_a_net_of_containers_under_fire_keeps_its_promises(without_peers: Cluster, tmp_path: Path) -> None:
     net = without_peers
-    wish = Wish(SEED, SECONDS, every=1.0, scale=0.5, threads=3, pace=0.05, beats=10.0, lease=2.0, slack=20.0)
+    wish = Wish(SEED, SECONDS, every=1.0, scale=0.5, threads=3, pace=0.05, beats=10.0, lease=2.0, slack=8.0)
     urls = {user: f"redis://{user}:{net.password(user)}@redis:6379/0" for user in ("hub", "worker")}
     stage = Harbour(
         tmp_path, wishes_of(wish), project=net.project, network=net.network("east"), image=f"hubnet:{SETTINGS['HUBNET_TAG']}",
