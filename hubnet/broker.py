@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -89,6 +90,8 @@ class Broker:
         self._lock: runtime.Lock | None = None
         self._guard = threading.Lock()
         self.embedded = not settings.redis_url
+        self.spare_files: Callable[[], bool] = lambda: False
+        """Lets go of files that are kept back; whether there were any."""
         self._embedded_url = ""
         self.has_user = has_user(settings.redis_url)
         said = guided(settings.redis_url)
@@ -230,6 +233,7 @@ class Broker:
     def out_of_reach(self, error: Exception, what: str = "Redis") -> BrokerUnavailable:
         """What to tell of an error that came of a connection to Redis: where that is, and what to try."""
         if files.none_left(error):
+            self.spare_files()  # the next try has one
             return BrokerUnavailable(
                 f"{what} at {self.shown} is out of reach: {error}; {files.limit()}: raise that limit"
             )

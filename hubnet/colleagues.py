@@ -1,7 +1,7 @@
 """What a hub asks of others: their look at a silent peer, and a word to a peer that is in the way.
 
-All other hubs are asked side by side, for one of them may reach whom the rest do not. Those that have not answered when their
-time is up are not waited for.
+Other hubs are asked side by side, for one of them may reach whom the rest do not: the peer's own choices first, and no more than
+three. Those that have not answered when their time is up are not waited for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from hubnet.registry import Registry
 LOOK, WARN = "hubnet:look", "hubnet:warn"
 _LIMIT = 1.5
 _PAUSE = 0.05
+_MOST_ASKED = 3
+_MOST_FURTHER = 128
+"""Questions beside the first one about each peer that may be under way: a switch that dies takes hundreds of peers at once."""
 _log = logging.getLogger("hubnet")
 _complaints = Complaints()
 
@@ -57,23 +60,33 @@ class Colleagues:
         self._own_id = own_id
         self._caller = caller
         self._registry = registry
+        self._further = threading.Semaphore(_MOST_FURTHER)
 
     def ask(self, record: Record, limit: float) -> Asked:
-        """Have all other hubs look at a peer within so many seconds: we alone may be cut off from it."""
-        not_asked = {self._own_id, str(record["id"]).encode()}
+        """Have other hubs look at a peer within so many seconds: we alone may be cut off from it."""
+        peer_id = str(record["id"]).encode()
         try:
-            hubs = [hub for hub in self._registry.hubs() if hub.peer_id not in not_asked]
+            hubs = [hub for hub in self._registry.hubs() if hub.peer_id not in {self._own_id, peer_id}]
+            hubs = membership.choose_hubs(peer_id, hubs, float("inf"))[:_MOST_ASKED]
         except HubnetError as error:
             _log.debug("nobody to ask for a look: %s", error)
             hubs = []
         asked = Asked(len(hubs), time.monotonic() + limit + membership.ON_THE_WAY)
-        for hub in hubs:
+        for number, hub in enumerate(hubs):
+            if number and not self._further.acquire(blocking=False):
+                asked.say(None)
+                continue
+            tell = partial(self._said_further, asked) if number else asked.say
             try:
-                self.aside(partial(self._look_of, hub, record, limit), asked.say)
+                self.aside(partial(self._look_of, hub, record, limit), tell)
             except RuntimeError as error:  # no more threads are to be had
                 _log.debug("hub %s:%s is not asked: %s", hub.host, hub.port, error)
-                asked.say(None)
+                tell(None)
         return asked
+
+    def _said_further(self, asked: Asked, seen: Seen | None) -> None:
+        self._further.release()
+        asked.say(seen)
 
     @staticmethod
     def aside(work: Callable[[], Seen | None], tell: Callable[[Seen | None], None]) -> None:

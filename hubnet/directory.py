@@ -200,9 +200,8 @@ class Directory:
                     try:
                         return self._ask_hub(hub, question, args, limit)
                     except (CallError, AuthenticationError, ProtocolError) as error:
-                        if isinstance(error.__cause__, BrokerUnavailable):
-                            raise error.__cause__ from None
-                        failure = error if telling else failure
+                        why = error.__cause__ if isinstance(error.__cause__, BrokerUnavailable) else error
+                        failure = why if telling else failure
             except (BrokerUnavailable, CallError, AuthenticationError, ProtocolError) as error:
                 if telling and (not known or time.monotonic() < deadline):
                     failure = error

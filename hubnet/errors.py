@@ -16,11 +16,11 @@ class HubnetError(Exception):
 
 
 def causes(error: BaseException | None) -> list[BaseException]:
-    """An error, and one after the other what it came of."""
+    """An error, and one after the other what it came of; each once, for errors that are raised again may stand in a circle."""
     found: list[BaseException] = []
-    while error is not None:
+    while error is not None and not any(error is one for one in found):
         found.append(error)
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return found
 
 

@@ -75,7 +75,12 @@ class Files:
     def close(self) -> None:
         """Keep nothing back any more; in a forked child, where the lock may be held by a thread that is not here, as well."""
         self._many = 0
+        free = self._lock.acquire(
+            timeout=0.1
+        )  # else somebody takes back just now, and what has been closed comes again
         self._let_go()
+        if free:
+            self._lock.release()
 
 
 def _opened() -> int | None:

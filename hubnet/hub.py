@@ -274,7 +274,10 @@ class Hub:
             return Seen.ALIVE.name
         self._count_dial_back(b"looked at " + peer_id, self._dial_backs, "HUBNET_DIAL_BACK_LIMIT of this hub")
         within = limit if isinstance(limit, (int, float)) and 0 < limit <= DIAL_BACK else DIAL_BACK
-        return self._watch.look(record, within)[0].name
+        seen, reason = self._watch.look(record, within)
+        if seen is Seen.SILENT and not self._has_room():
+            raise PeerBusy(f"this hub cannot look: {reason}")  # no word of ours is to keep anybody alive
+        return seen.name
 
     @staticmethod
     def _shown(snapshot: Snapshot, peer_id: bytes) -> Record | None:
@@ -328,7 +331,8 @@ class Hub:
         except HubnetError as error:
             if self._healthy:
                 _log.warning("the register waits: %s", error)
-            self._healthy, self._announced, self._trouble = False, True, str(error)
+            self._healthy, self._announced = False, True
+            self._trouble = str(error) if isinstance(error, BrokerUnavailable) else ""
             self._watching_since = float("inf")
             self._registered.clear()
         except Exception:

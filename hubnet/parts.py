@@ -130,6 +130,7 @@ class Parts:
             sock, self, cap=settings.thread_limit, patience=reach, secured=secured, limits=limits,
             kept_back=_KEPT_BACK if self.hub else 0,
         )  # fmt: skip
+        dialler.spare_files = self.broker.spare_files = self.serving.spare_files
         self._rotation = Rotation(
             self.ring, settings, self.broker,
             changed=self._secrets_changed, renew=self._renew_links, cut=self._cut_links,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,12 +27,45 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 _log = logging.getLogger("hubnet")
-_MOST_AT_ONCE = 4  # each has a connection, and Redis does one thing at a time
+_MOST_AT_ONCE = 16  # each has a connection; Redis does one thing at a time, but may be some milliseconds away
 _NOT_LOADED = "Function not found"
 _LOAD_THEM = (
     "hubnet's functions are not loaded there, and this user may load no scripts: let one who may load what "
     "`hubnet redis functions` prints (docs/redis.md)"
 )
+
+
+class _Turns:
+    """So many at a time, in the order in which they came."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._waiting: deque[threading.Event] = deque()
+        self._lock = threading.Lock()
+
+    def take(self, timeout: float) -> bool:
+        """Wait for a turn; whether it came in time."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            mine = threading.Event()
+            self._waiting.append(mine)
+        if mine.wait(timeout):
+            return True
+        with self._lock:
+            if mine.is_set():  # it came just now
+                return True
+            self._waiting.remove(mine)
+            return False
+
+    def give(self) -> None:
+        """It is over: the next one's."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._free += 1
 
 
 class RedisStore:
@@ -44,7 +77,7 @@ class RedisStore:
         self._client: redis.Redis | None = None
         self._users: Counter[redis.Redis] = Counter()
         self._lock = threading.Lock()
-        self._turns = threading.Semaphore(_MOST_AT_ONCE)
+        self._turns = _Turns(_MOST_AT_ONCE)
         self._scripts: dict[lua.Script, Any] = {}
         self._by_function = broker.has_user
         self._complaints = Complaints()
@@ -109,12 +142,12 @@ class RedisStore:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One of few at a time: many peers may come at once, and each asker has a connection of its own to Redis."""
-        if not self._turns.acquire(timeout=ANSWER_LIMIT):
+        if not self._turns.take(ANSWER_LIMIT):
             raise BrokerUnavailable(f"the register at {self._broker.shown} is slow, and others wait for it as well")
         try:
             yield
         finally:
-            self._turns.release()
+            self._turns.give()
 
     @contextmanager
     def _lent(self) -> Iterator[redis.Redis]:

@@ -114,3 +114,14 @@ def test_this_floor_imports_nothing():
     lines = Path(errors.__file__).read_text().splitlines()
     imports = [line for line in lines if line.startswith(("import ", "from "))]
     assert imports == ["from __future__ import annotations"]
+
+
+@pytest.mark.parametrize("suppressed", [False, True])
+def test_what_an_error_came_of_has_an_end_where_errors_stand_in_a_circle(suppressed: bool) -> None:
+    """One that is told in place of the error that it caused has that one in its context."""
+    first, second, third = errors.BrokerUnavailable("first"), errors.NoHub("second"), OSError(24, "third")
+    second.__cause__, first.__context__ = first, second
+    first.__suppress_context__ = suppressed
+    third.__context__ = first
+    assert errors.causes(third) == [third, first] if suppressed else [third, first, second]
+    assert errors.causes(None) == []

@@ -98,6 +98,8 @@ class Dialler:
         self._most = most
         self._links: WeakSet[Link] = WeakSet()
         self._lock = threading.Lock()
+        self.spare_files: Callable[[], bool] = lambda: False
+        """Lets go of files that are kept back; whether there were any."""
 
     @property
     def kid(self) -> bytes:
@@ -124,7 +126,12 @@ class Dialler:
         """
         where, begun = f"{host}:{port}", time.monotonic()
         soon = deadline if patience is None else min(deadline, begun + patience)
-        sock, binding = self._connect(host, port, soon, where), b""
+        try:
+            sock, binding = self._connect(host, port, soon, where), b""
+        except Unreachable as error:
+            if error.how != NO_FILES or not self.spare_files():
+                raise
+            sock, binding = self._connect(host, port, soon, where), b""
         try:
             if self._secured:
                 sock, binding = self._secure(sock, host, deadline, where)

@@ -69,6 +69,10 @@ class Entrance:
         """Whether there are files for others than those for whom some are kept back."""
         return not self._files.are_scarce()
 
+    def let_go(self) -> bool:
+        """Somebody else here needs one of the files that are kept back; whether there were any."""
+        return self._files.let_go()
+
     def _tell(self, error: OSError) -> None:
         host, port = self._listener.getsockname()[:2]
         why = f"{error.strerror}, {files.limit()}"

@@ -125,9 +125,7 @@ class Link:
         self.home = False
         self.retired = False
         self.stalls = 0
-        self.on_stall: Callable[[Link], str] | None = (
-            None  # asked each time that nothing has come: why not to wait on, or ""
-        )
+        self.on_stall: Callable[[Link], str] | None = None  # without a deadline: why not to wait on, or ""
 
     def __repr__(self) -> str:
         return f"<link {self.fileno} to {self.friendly.get('host', '?')}:{self.friendly.get('port', '?')}>"
@@ -348,7 +346,7 @@ class Link:
     def _stalled(self, deadline: float | None, ran: str) -> None:
         """A wait came to nothing: is it too late, and is anybody there?"""
         self.stalls += 1
-        if self.on_stall is not None and (why := self.on_stall(self)):
+        if deadline is None and self.on_stall is not None and (why := self.on_stall(self)):
             raise Vanished(why, ran=ran)
         if deadline is not None:
             left = deadline - time.monotonic()

@@ -134,6 +134,10 @@ class Serving:
         in_all, of_one = self._limits.links
         return len(self._links) < in_all and self._links_of[digest] < of_one
 
+    def spare_files(self) -> bool:
+        """Let go of the files that are kept back, for links of our own to others; whether there were any."""
+        return self._entrance.let_go()
+
     def has_files(self) -> bool:
         """Whether a link may come to stay; if not, idle ones make room for the next try. What was kept back is for who asks."""
         if self._entrance.has_files():

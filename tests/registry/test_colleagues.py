@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from hubnet.colleagues import Asked
 from hubnet.core import membership
-from hubnet.core.membership import LOOK_APART, Seen
+from hubnet.core.membership import LOOK_APART, HubEntry, Seen
 from hubnet.testing import LocalNet
 from tests.waiting import eventually
 
@@ -64,3 +66,39 @@ def test_a_hub_for_which_there_is_no_thread_is_not_waited_for(monkeypatch: pytes
         record = watch._registry.snapshot().records[worker.id]
         monkeypatch.setattr(watch.colleagues, "aside", aside)
         assert list(watch.colleagues.ask(record, LOOK_APART).wait()) == []
+
+
+def test_of_many_hubs_three_are_asked_and_the_first_one_whatever_else_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A switch that dies takes hundreds of peers at once, and each question has a thread and a link."""
+    with LocalNet(hubs=2, lease=600.0) as net:
+        worker = net.peer(group="render")
+        watch = net.hubs[0]._peer._parts.hub._watch
+        record = watch._registry.snapshot().records[worker.id]
+        under_way: list[Callable[[Seen | None], None]] = []
+        hubs = [HubEntry(b"hub %d" % number, "10.0.0.1", number, bytes(16), 0.0) for number in range(9)]
+        monkeypatch.setattr(watch._registry, "hubs", lambda: hubs)
+        monkeypatch.setattr(watch.colleagues, "aside", lambda _, tell: under_way.append(tell))
+        monkeypatch.setattr(watch.colleagues, "_further", threading.Semaphore(5))
+        asked = [watch.colleagues.ask(record, 60.0) for _ in range(4)]
+        assert len(under_way) == 4 + 5
+        for tell in under_way:
+            tell(Seen.UNANSWERED)
+        assert all(list(one.wait()) == [] for one in asked)
+        watch.colleagues.ask(record, 60.0)
+        assert len(under_way) == 9 + 3  # there is room again
+
+
+def test_a_hub_that_may_open_no_more_files_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its look found nothing out, and would outvote one that was refused."""
+    with LocalNet(hubs=2, lease=600.0) as net:
+        worker = net.peer(group="render")
+        one, other = (hub._peer._parts.hub for hub in net.hubs)
+        record = one._registry.snapshot().records[worker.id]
+        monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)
+        monkeypatch.setattr(other._watch, "look", lambda *_: (Seen.SILENT, "no more files may be open here"))
+        monkeypatch.setattr(other, "_has_room", lambda: False)
+        asked = one._watch.colleagues.ask(record, LOOK_APART)
+        eventually(lambda: next(asked.wait(), None) is None)
+        assert asked.together_with(Seen.REFUSED) is Seen.REFUSED

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -14,6 +15,7 @@ from hubnet import watch as watch_room
 from hubnet.core import membership
 from hubnet.core.identity import generate_id
 from hubnet.core.membership import Seen
+from hubnet.errors import BrokerUnavailable, ConfigError
 from hubnet.registry import Snapshot
 from hubnet.testing import LocalNet
 from hubnet.watch import DIAL_BACK, Watch
@@ -184,3 +186,16 @@ def test_a_silence_begins_with_the_look_that_found_it_and_ends_with_one_that_did
             moment[0] += seconds
             silences.append(watch._silent_for(b"peer", seen))
         assert silences == [0, 50, 0, 0, 5]
+
+
+def test_a_hub_whose_own_record_is_refused_answers_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one may hold its id, which is no fault of the register's; only that is told at once to those who have no time."""
+    with LocalNet(lease=LEASE) as net:
+        net.peer(group="render")
+        hub = net.hubs[0]._peer._parts.hub
+        monkeypatch.setattr(hub, "_renew_and_look", mock.Mock(side_effect=ConfigError("another one holds the id")))
+        hub.round()
+        assert hub._trouble == ""
+        monkeypatch.setattr(hub, "_renew_and_look", mock.Mock(side_effect=BrokerUnavailable("it stands still")))
+        hub.round()
+        assert hub._trouble == "it stands still"

@@ -75,7 +75,7 @@ def test_what_is_closed_while_it_is_asked_is_closed_after_its_answer(store, admi
 
 def test_however_many_ask_at_once_few_connections_are_open(store, admin):
     """A farm that starts has hundreds of peers register at the same time."""
-    go_on, begun, answers = threading.Event(), threading.Barrier(4 + 1), []
+    go_on, begun, answers = threading.Event(), threading.Barrier(16 + 1), []
 
     def ask() -> None:
         def work(client: redis.Redis) -> None:
@@ -94,14 +94,38 @@ def test_however_many_ask_at_once_few_connections_are_open(store, admin):
     for thread in threads:
         thread.join()
     assert answers == [True] * 40
-    assert admin.info("clients")["connected_clients"] - 1 <= 4
+    assert admin.info("clients")["connected_clients"] - 1 <= 16
 
 
 def test_who_waits_for_a_turn_that_does_not_come_is_told_so(store, monkeypatch):
     monkeypatch.setattr(scripts, "ANSWER_LIMIT", 0.05)
-    for _ in range(4):
-        store._turns.acquire()
+    for _ in range(16):
+        assert store._turns.take(0)
     with pytest.raises(BrokerUnavailable, match="is slow"):
         store.now()
-    store._turns.release()
+    store._turns.give()
     assert store.now() > 0
+
+
+def test_turns_come_in_the_order_of_those_who_wait():
+    """Whoever gives one back and asks again does not overtake those that wait already."""
+    turns, order = scripts._Turns(1), []
+    assert turns.take(0)
+
+    def ask(number: int) -> None:
+        assert turns.take(20)
+        order.append(number)
+        turns.give()
+
+    threads = []
+    for number in range(8):
+        threads.append(threading.Thread(target=ask, args=[number], daemon=True))
+        threads[-1].start()
+        eventually(lambda number=number: len(turns._waiting) == number + 1)
+    turns.give()
+    assert turns.take(20)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
+    turns.give()
+    assert turns._free == 1

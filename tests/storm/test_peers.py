@@ -43,9 +43,9 @@ def work(seconds):
 """
 CALLS = """
 work = hubnet.connect("work")(lambda seconds: None)
-def outcome(seconds, peer):
+def outcome(seconds, peer, timeout=None):
     try:
-        return work(seconds, peer=peer)
+        return work(seconds, peer=peer, timeout=timeout)
     except hubnet.HubnetError as error:
         return type(error).__name__, error.ran, str(error)
 """
@@ -66,6 +66,20 @@ def test_a_call_without_a_deadline_ends_when_its_peer_is_silent_for_as_long_as_t
         assert (how, ran) == ("PeerLost", "MAYBE")
         assert "silent for 2 s" in text
         assert "HUBNET_SUSPECT" in text
+
+
+def test_a_call_with_a_deadline_waits_for_that_and_no_longer_whatever_is_thought_of_its_peer(tmp_path: Path) -> None:
+    with closing(StormNet(tmp_path, HUBNET_LEASE="0.5", HUBNET_SUSPECT="0.5")) as net:
+        net.hub()
+        worker, caller = net.worker(SLEEPS), net.worker(CALLS)
+        caller.send("ask", f"outcome(60, {id_of(worker)!r}, 7)")
+        eventually(lambda: worker.ask("hubnet.stats()['calls.running']") == 1)
+        worker.signal(signal.SIGSTOP)
+        try:
+            how, ran, _ = caller.answer(60)
+        finally:
+            worker.signal(signal.SIGCONT)
+        assert (how, ran) == ("CallTimeout", "MAYBE")
 
 
 def test_a_call_that_runs_for_longer_than_the_net_bears_silence_is_answered_by_a_peer_that_is_not_silent(
