@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.waiting import eventually
 
+from .checker import GROWTH
 from .facts import Facts, Finding
 from .ledger import read
 from .memory import WARM_UP, Sample, trend
@@ -16,6 +18,8 @@ from .stage import Stage
 
 _LOOK = 10.0
 _FULL_SPEED = 20.0
+_FEW = 5
+"""Threads and files that come and go with the calls that run just now."""
 
 
 def look(stage: Stage, number: int) -> dict[str, Sample]:
@@ -28,6 +32,12 @@ def look(stage: Stage, number: int) -> dict[str, Sample]:
         counts = [len(list(Path(f"/proc/{actor.process.pid}/{what}").iterdir())) for what in ("task", "fd")]
         found[name] = Sample(said["t"], said["rss"], *counts)
     return found
+
+
+def gathered(counts: Sequence[int]) -> tuple[int, int]:
+    """The most of the first few, and the fewest of the last: what only comes and goes is not in between."""
+    few = max(1, len(counts) // 10)
+    return max(counts[:few]), min(counts[-few:])
 
 
 def soak(wish: Wish, folder: Path, *, warm_up: float = WARM_UP) -> Report:
@@ -87,6 +97,12 @@ def _report(folder: Path, seen: dict[str, list[Sample]], full: float, half: floa
         }  # fmt: skip
         if not found.flat:
             findings.append(Finding("memory is flat", f"{name} grew by {found.growth / (1 << 20):.1f} MiB: {found}"))
+        findings += [
+            Finding("what ended is closed", f"{name} had {first} {what} at first, and {last} in the end")
+            for what in ("threads", "files")
+            for first, last in [gathered([getattr(one, what) for one in late])]
+            if last > first * (1 + GROWTH) + _FEW
+        ]
     numbers: dict[str, Any] = {"calls a second, full speed": round(full), "in the soak": round(half), "memory": memory}
     numbers["counts"] = _counts(folder)
     return Report(findings, numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .memory import Sample, trend
+from .soak import gathered
 
 MIB = 1 << 20
 
@@ -39,3 +40,9 @@ def test_a_leak_is_found():
 def test_too_few_samples_say_nothing():
     with pytest.raises(ValueError, match="it takes three"):
         trend(samples()[:31])
+
+
+def test_threads_and_files_that_gather_are_told_from_those_that_come_and_go():
+    assert gathered([10, 14, 12, *[13] * 24, 15, 11, 14]) == (14, 11)
+    assert gathered([10, 11, 10, *range(11, 41)]) == (11, 38)
+    assert gathered([10, 30]) == (10, 30)
