@@ -61,7 +61,7 @@ def test_an_event_too_large_to_be_shown_is_told_and_the_next_ones_are_heard(net:
 
         assert net.run("python", "-c", code).wait() == 0
 
-        assert listening.wait() == 0
+        assert listening.wait(120) == 0  # two million items are looked at first
         assert listening.out.count("\n") == 1
         assert "12" in listening.out
         assert "an event 'done' cannot be shown: written out this is more than" in listening.err
@@ -84,8 +84,8 @@ def test_values_that_json_has_no_word_for_come_by_their_repr(net: Net) -> None:
 def test_hearing_too_few_in_time_is_exit_code_4_and_without_a_count_it_is_the_end(net: Net) -> None:
     net.hub()
 
-    counted = net.cli("listen", "done", "--count", "2", "--timeout", "1")
-    timed = net.cli("listen", "done", "--timeout", "1")
+    counted = net.cli("listen", "done", "--count", "2", "--timeout", "4")
+    timed = net.cli("listen", "done", "--timeout", "4")
 
     assert counted.returncode == 4
     assert "heard 0 of 2 events" in counted.stderr
