@@ -168,7 +168,6 @@ ROWS: dict[str, Row] = {
                 Promise("all accounted for", "calls unaffected; what Redis had acknowledged is heard or counted, none twice"),
             ),
             run,
-            20,
         )
         for name, happens, run in (
             ("sentinel", "the master that Sentinels follow is killed (20 peers)", failovers.sentinels),

@@ -10,22 +10,25 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
 
 from benchmarks.storm.brokers import Shore
-from benchmarks.storm.nets import NAMES
+from benchmarks.storm.nets import NAMES, all_of
 from benchmarks.storm.samples import NoTrial, Sample, Trials
 from hubnet.embedded import find_server
 from hubnet.redis_socket import answer, answers
+from tests.api.conftest import Process
 from tests.waiting import eventually, free_port
 
 SERVICE = "farm"
 DOWN_AFTER_MS = 1000
 LAST_SLOT = 16383
+BEHIND = 0.8  # seconds for which a replica hears nothing of its master before that is killed
+LOOKED_AT = 2000  # entries of a stream: more than are published in that time
 
 
 class Node:
@@ -91,26 +94,45 @@ class Group:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.master: Node
+        self._behind: Node | None = None
+        self._acknowledged: dict[str, list[bytes]] = {}
 
     @property
     def client(self) -> Any:
         """To ask the one that has our keys."""
         return self.master.client
 
-    def fail_over(self, how: str = "killed") -> int:
+    def leave_behind(self) -> None:
+        """The replica hears nothing more of this master, not even later: it is stopped, and its link is ended.
+
+        Stopped alone it would lose nothing: its kernel goes on taking what the master sends, and it reads that when it goes on.
+        """
+        (self._behind,) = self._replicas()
+        self._behind.signal(signal.SIGSTOP)
+        self.master.said("CLIENT", "KILL", "TYPE", "replica")
+
+    def fail_over(self, how: str = "killed", cut_off: Sequence[Process] = ()) -> int:
         """Take the master away; when another was named, in monotonic nanoseconds.
 
         Args:
             how: "killed"; "lagging": killed when its replica has heard nothing for 0.8 s; "frozen": stopped, until
                 ``bring_back``.
+            cut_off: peers that hear no events for as long as the replica hears nothing.
         """
-        old, (replica,) = self.master, self._replicas()
         if how == "lagging":
-            replica.signal(signal.SIGSTOP)
-            time.sleep(0.8)
+            self.leave_behind()
+            for one in cut_off:
+                one.signal(signal.SIGSTOP)
+            self.master.said("CLIENT", "KILL", "TYPE", "pubsub")
+            time.sleep(BEHIND)
+        old, behind, self._behind = self.master, self._behind, None
+        replica = behind or self._replicas()[0]
+        self._acknowledged = self._entries(old) if behind else {}
         old.signal(signal.SIGSTOP if how == "frozen" else signal.SIGKILL)
-        if how == "lagging":
-            replica.signal(signal.SIGCONT)
+        if behind:
+            behind.signal(signal.SIGCONT)
+        for one in cut_off:
+            one.signal(signal.SIGCONT)
         try:
             eventually(lambda: self._named() == replica.entrance, 30, 0.002)
         except AssertionError as error:
@@ -118,6 +140,29 @@ class Group:
         at = time.monotonic_ns()
         self.master = replica
         return at
+
+    @staticmethod
+    def _entries(node: Node) -> dict[str, list[bytes]]:
+        """By stream the ids of its last entries, from the end on."""
+        channels = [fields[b"e"].decode() for _, fields in node.client.xrange(NAMES.streams)]
+        streams = {NAMES.stream(channel) for channel in channels}
+        return {one: [entry for entry, _ in node.client.xrevrange(one, count=LOOKED_AT)] for one in streams}
+
+    def lost(self) -> int:
+        """How many entries the master had whose replica was left behind, and whoever took its place never got.
+
+        What is sent again is an entry of another id.
+
+        Raises:
+            NoTrial: none.
+        """
+        lost = 0
+        for stream, ids in self._acknowledged.items():
+            there = {entry for entry, _ in self.client.xrange(stream, ids[-1], ids[0])} if ids else set()
+            lost += len(set(ids) - there)
+        if not lost:
+            raise NoTrial("the replica had all that its master had")
+        return lost
 
     def bring_back(self) -> None:
         """Start whoever was killed, or let it go on, as the master's replica."""
@@ -236,12 +281,23 @@ class Cluster(Group):
 
 
 def _row(folder: Path, trials: int, make: Callable[[Path], Group], *, how: str, size: int = 20) -> Trials:
-    shore = Shore(folder, size, make(folder), durable=True)
+    group = make(folder)
+    shore = Shore(folder, size, group, durable=True)
+    lagging, again = how == "lagging", 0
     try:
         for number in range(trials):
-            yield from shore.trial(number, lambda: shore.net.redis.fail_over(how))
-            yield Sample(number, "all accounted for", None, shore.account())
-            shore.net.redis.bring_back()
+            seen = list(shore.trial(number, lambda: group.fail_over(how, shore.hearers[1:] if lagging else ())))
+            lost = group.lost() if lagging else 0
+            yield from seen
+            problems, before = [shore.account()], again
+            if lagging:  # their publisher lives, so all that was lost is there once more
+                again = shore.teller.ask("hubnet.stats().get('events.sent_again', 0)")
+                problems += [
+                    shore.missed(),
+                    all_of((again - before >= lost, f"{lost} lost, {again - before} sent again")),
+                ]
+            yield Sample(number, "all accounted for", None, "; ".join(filter(None, problems)))
+            group.bring_back()
     finally:
         shore.net.close()
 
@@ -251,6 +307,6 @@ def sentinels(folder: Path, trials: int, *, how: str = "killed", size: int = 20)
     return _row(folder, trials, Sentinels, how=how, size=size)
 
 
-def cluster(folder: Path, trials: int, *, size: int = 20) -> Trials:
-    """The node of a Redis Cluster that has our keys is killed."""
-    return _row(folder, trials, Cluster, how="killed", size=size)
+def cluster(folder: Path, trials: int, *, how: str = "killed", size: int = 20) -> Trials:
+    """The node of a Redis Cluster that has our keys is killed, its replica up to date or behind."""
+    return _row(folder, trials, Cluster, how=how, size=size)

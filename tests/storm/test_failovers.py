@@ -18,5 +18,8 @@ def test_a_master_that_sentinels_follow_is_killed_and_its_replica_takes_its_plac
     held("sentinel", failovers.sentinels(tmp_path, 2, how=how, size=2))
 
 
-def test_the_node_of_a_cluster_that_has_our_keys_is_killed_and_its_replica_takes_its_place(tmp_path: Path) -> None:
-    held("cluster", failovers.cluster(tmp_path, 2, size=2))
+@pytest.mark.parametrize("how", ["killed", "lagging"])
+def test_the_node_of_a_cluster_that_has_our_keys_is_killed_and_its_replica_takes_its_place(
+    tmp_path: Path, how: str
+) -> None:
+    held("cluster", failovers.cluster(tmp_path, 2, how=how, size=2))
