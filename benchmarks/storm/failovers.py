@@ -257,7 +257,11 @@ class Cluster(Group):
         def ready(node: Node) -> bool:
             return b"cluster_state:ok" in node.said("CLUSTER", "INFO") and self._owner(node) == self.master.entrance
 
-        eventually(lambda: len(self._replicas()) == 1 and all(map(ready, self.nodes)), 60, 0.05)
+        def copied(node: Node) -> bool:
+            # who never had all of its master does not take its place, however long nobody else does
+            return str(node.client.info("replication").get("master_link_status")) == "up"
+
+        eventually(lambda: [*map(copied, self._replicas())] == [True] and all(map(ready, self.nodes)), 60, 0.05)
 
     def _owner(self, node: Node) -> int:
         """The entrance of whoever has our slot, as this node knows."""
