@@ -264,6 +264,32 @@ def test_of_what_was_acknowledged_that_alone_is_sent_again_which_redis_lacks(
     assert other.counted("events.lost") == 0
 
 
+def test_it_is_looked_for_over_all_channels_in_the_order_of_their_telling(server: Server, wires: Wires) -> None:
+    """Also where one stream is short, and the oldest have gone from it by themselves."""
+    one, other, late = wires(), wires(), wires()
+    heard = {name: other.hear(name) for name in ("done", "half")}
+    names = ["half" if number % 3 == 1 else "done" for number in range(30)]
+    for number, name in enumerate(names):
+        one.keep(name, b"%d" % number)
+        assert one.durable.flush(10)  # an envelope each
+    told = {name: [b"%d" % number for number in range(30) if names[number] == name] for name in heard}
+    client = server.client()
+    streams = {name: NAMES.stream(NAMES.event(one.group, name)) for name in heard}
+    for name in names[:-8:-1]:  # the last seven
+        (last,) = client.xrevrange(streams[name], count=1)
+        client.xdel(streams[name], last[0])
+    client.xtrim(streams["half"], maxlen=3, approximate=False)
+    one.durable._identity = "another"
+    hang_up(server, one.durable._sock)
+    one.keep("done", b"30")
+    assert one.durable.flush(10)
+    assert one.counted("events.sent_again") == 7
+    replayed = late.hear("done", since=60.0)
+    eventually(lambda: replayed == [*told["done"], b"30"] == heard["done"])
+    assert heard["half"] == told["half"]
+    assert other.counted("events.lost") == late.counted("events.lost") == 0
+
+
 def test_of_another_kind_of_stream_it_is_all_sent_again(server: Server, wires: Wires) -> None:
     one = wires()
     keep(one, 0, 5)
