@@ -22,7 +22,7 @@ def tell(begin, end, patience):
     # whether all that was told is done, and after how long we know
     for number in range(begin, end):
         kept(number)
-        time.sleep(0.002)  # most of them in an envelope of their own
+        time.sleep(0.01)  # in several envelopes: while WAIT has no answer, what is told comes together in one
     start = time.monotonic()
     return hubnet.flush(patience), time.monotonic() - start
 """
