@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import select
 import signal
 import socket
@@ -169,6 +170,11 @@ class Process(Actor):
     def rests(self) -> bool:
         threads = Path(f"/proc/{self.pid}/task").iterdir()
         return all((thread / "stat").read_text().rpartition(")")[2].split()[0] in "Tt" for thread in threads)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it has."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
     def close(self) -> None:
         if self._process.poll() is None:

@@ -5,9 +5,12 @@ Tests look at what happened, and ``python -m benchmarks.storm`` at how long it t
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
+from benchmarks.storm.samples import NoTrial
 from tests.api.conftest import Process
 from tests.api.witness import id_of
 from tests.networks.cuts import cut_one_way, cut_worker_and_hub, cut_workers  # noqa: F401 - measured as the others are
@@ -16,6 +19,7 @@ from tests.networks.machines import Machine
 from tests.waiting import eventually
 
 MUCH = 64 << 20
+SOME = 4 << 20  # of those bytes: in the middle of them
 
 # -- a machine vanishes ----------------------------------------------------------------------------------------------
 
@@ -115,23 +119,41 @@ def loss(farm: Farm, *, seconds: float = 60.0) -> Seen:
 
 
 def slow_reader(farm: Farm, *, seconds: float = 10.0) -> Seen:
-    """A living peer is stopped in the middle of an argument of 64 MiB, reads nothing so long, and reads on."""
-    from signal import SIGCONT, SIGSTOP
+    """A living peer is stopped in the middle of an argument of 64 MiB, reads nothing so long, and reads on.
 
+    Raises:
+        NoTrial: it was never stopped in the middle of it.
+    """
     farm.caller.ask(f"size(b'', peer={farm.ids['victim']!r})")
-    farm.victim.signal(SIGSTOP)
-    eventually(lambda: farm.victim.rests)
-    fault = time.monotonic()
-    farm.caller.send("ask", f"outcome(lambda: size(bytes({MUCH}), peer={farm.ids['victim']!r}))")
+    for _ in range(10):
+        fault = time.monotonic()
+        if _is_stopped_amid(farm):
+            break
+        farm.victim.signal(signal.SIGCONT)
+        farm.caller.answer(60)
+    else:
+        raise NoTrial("all of it was there before the peer was stopped")
+    at = time.monotonic()
     time.sleep(seconds)
-    farm.victim.signal(SIGCONT)
+    farm.victim.signal(signal.SIGCONT)
     said, _, ended = farm.caller.answer(60)
     broken = {
         "ends": differs(said, MUCH),
         "listed": farm.listed_all_the_while(fault, "hub", "victim", "caller"),
     }
     farm.whole()
-    return Seen({"ends": ended - fault - seconds}, broken)
+    return Seen({"ends": ended - at - seconds}, broken)
+
+
+def _is_stopped_amid(farm: Farm) -> bool:
+    """Whether some of the argument is there by now, and not all of it; the peer is stopped."""
+    before = farm.victim.memory
+    farm.caller.send("ask", f"outcome(lambda: size(bytes({MUCH}), peer={farm.ids['victim']!r}))")
+    with suppress(AssertionError):  # or all of it has come and gone between two looks
+        eventually(lambda: farm.victim.memory > before + SOME, 5, 0.0005)
+    farm.victim.signal(signal.SIGSTOP)
+    eventually(lambda: farm.victim.rests)
+    return SOME < farm.victim.memory - before < MUCH - SOME
 
 
 def clock(farm: Farm, name: str, ahead: int, *, seconds: float) -> Seen:
