@@ -308,14 +308,15 @@ class Publisher:
 
     def _on_reply(self, reply: Any) -> None:
         channel, _, bodies = self._in_flight.popleft()
+        news = channel == self._news
         if isinstance(reply, Exception):
-            self._refused(reply, len(bodies))
+            self._refused(reply, len(bodies), news=news)
         else:
             self._trouble = ""
-            self._counters.add("news.published" if channel == self._news else "events.published", len(bodies))
+            self._counters.add("news.published" if news else "events.published", len(bodies))
 
-    def _refused(self, reply: Exception, events: int) -> None:
-        self._counters.add("events.refused_by_redis", events)
+    def _refused(self, reply: Exception, many: int, *, news: bool = False) -> None:
+        self._counters.add("news.refused_by_redis" if news else "events.refused_by_redis", many)
         if said := self._complaints.about(self._broker.shown, f"refused an event: {reply}"):
             _log.error("Redis at %s", said)
 
