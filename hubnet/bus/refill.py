@@ -21,6 +21,10 @@ from hubnet.core.sequence import Sequence
 
 _MARGIN = 5.0  # seconds before the last word that we heard: what was still on its way then was lost as well
 _MOST_HELD = 64 << 20
+_COMES_AGAIN = 3.0
+"""Seconds for which a hole waits where a cut came over its reading: another Redis may be there, which its publisher, who was cut
+off as well and draws a pause of up to a second, is about to send what it lacks."""
+_LOOK_AGAIN = 0.25
 _Place = tuple[bytes, bytes]
 """A route (an exact channel or a pattern) and a channel heard by it."""
 
@@ -31,6 +35,7 @@ class _Filling:
     Attributes:
         again: what is no older has to be read once more: a cut began, or ended, while the stream was being read.
         let_go: by publisher, the first number that was held and had to go.
+        until: as long as what is missing may still come, after a cut that came over the reading.
     """
 
     def __init__(self, expected: dict[bytes, int], missing: tuple[bytes, ...], since: float | None) -> None:
@@ -38,6 +43,7 @@ class _Filling:
         self.missing = missing
         self.since = since
         self.again: float | None = None
+        self.until = 0.0
         self.held: deque[Envelope] = deque()
         self.let_go: dict[bytes, int] = {}
         self._bytes = 0
@@ -86,6 +92,8 @@ class Refill:
     def cut_off(self) -> None:
         """The connection ended."""
         self._cut.update(self._begun)
+        for filling in self._fillings.values():
+            filling.until = float("inf")  # until there is another one, and then for a while
 
     def back(self, heard_at: float) -> None:
         """All routes are confirmed again, and the last word before was heard then: read what went by meanwhile."""
@@ -94,6 +102,7 @@ class Refill:
             for channel in channels:
                 if filling := self._fillings.get((route, channel)):
                     filling.read_again(since)
+                    filling.until = time.monotonic() + _COMES_AGAIN
                 else:
                     self._fill((route, channel), (), since)
 
@@ -118,8 +127,11 @@ class Refill:
             except Empty:
                 return
             filling = self._fillings.pop(place)
-            if filling.again is not None:
-                following = self._fill(place, filling.missing, filling.again)
+            again = filling.again is not None
+            if again or self._may_come(place, filling, found):
+                since = filling.again if again else filling.since
+                following = self._fill(place, filling.missing, since, after=0.0 if again else _LOOK_AGAIN)
+                following.until = filling.until
                 following.let_go.update(filling.let_go)
                 following.hold(*(found or ()), *filling.held)
                 continue
@@ -128,6 +140,18 @@ class Refill:
             for envelope in in_order([*(found or ()), *filling.held]):  # what is held may be of before what was found
                 if found is None or not self._goes_back(place, envelope, filling, was_held=id(envelope) in held):
                     self._arrive(place, envelope)
+
+    def _may_come(self, place: _Place, filling: _Filling, found: list[Envelope] | None) -> bool:
+        """Whether a hole is left that its publisher may be about to fill."""
+        if found is None or time.monotonic() >= filling.until:
+            return False
+        reached = self._sequence(place[0]).of_channel(place[1])
+        for envelope in in_order([*found, *filling.held]):
+            publisher = envelope.sender.incarnation
+            if envelope.first > reached.get(publisher, envelope.first):
+                return True
+            reached[publisher] = max(reached.get(publisher, 0), envelope.first + envelope.size)
+        return False
 
     def _note_let_go(self, place: _Place, filling: _Filling, found: list[Envelope]) -> None:
         """The first that came of a new publisher may have had to go: what its stream does not have of them is lost."""
@@ -160,7 +184,7 @@ class Refill:
             return filled.since is None or filled.since > self._begun[place[0]]
         return publisher not in filled.missing or expected > filled.expected.get(publisher, -1)
 
-    def _fill(self, place: _Place, missing: tuple[bytes, ...], since: float | None) -> _Filling:
+    def _fill(self, place: _Place, missing: tuple[bytes, ...], since: float | None, *, after: float = 0.0) -> _Filling:
         route, channel = place
         expected = self._sequence(route).of_channel(channel)
         filling = self._fillings[place] = _Filling(expected, missing, since)
@@ -172,5 +196,5 @@ class Refill:
             self._results.put(_Read(place, found))
             self._nudge()
 
-        self._streams.read(channel, reading, done)
+        self._streams.read(channel, reading, done, after=after)
         return filling

@@ -106,13 +106,20 @@ class Streams:
         self._stop = threading.Event()
 
     def read(
-        self, channel: bytes, reading: Callable[[float], Reading], done: Callable[[list[Envelope] | None], None]
-    ) -> None:
+        self, channel: bytes, reading: Callable[[float], Reading], done: Callable[[list[Envelope] | None], None],
+        *, after: float = 0.0,
+    ) -> None:  # fmt: skip
         """Fetch of one channel's stream what a reading wants, which is made once Redis has told its time (milliseconds).
 
-        ``done`` gets them in the order in which they were written, or None when they could not be had.
+        ``done`` gets them in the order in which they were written, or None when they could not be had; so many seconds later.
         """
-        self._ask(lambda talk: [one for _, one in self._read(talk, channel, reading(_now(talk)), _Room())], done)
+
+        def work(talk: Talk) -> list[Envelope]:
+            if after:
+                self._stop.wait(after)
+            return [one for _, one in self._read(talk, channel, reading(_now(talk)), _Room())]
+
+        self._ask(work, done)
 
     def channels(self, done: Callable[[list[bytes] | None], None]) -> None:
         """The channels of which there are streams."""

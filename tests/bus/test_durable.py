@@ -223,6 +223,48 @@ def test_a_redis_that_began_anew_is_sent_the_last_minute_again(server: Server, w
     eventually(lambda: replayed == numbered(0, 60))
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_what_went_by_in_a_cut_before_redis_began_anew_is_waited_for_while_its_publisher_may_send_it_again(
+    server: Server, wires: Wires, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    """The subscriber is back sooner than the publisher, and finds a stream that has nothing of it yet."""
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    keep(one, 0, 10)
+    eventually(lambda: len(heard) == 10)
+    away = Away(server, other, monkeypatch)
+    reads, tells = threading.Event(), threading.Event()
+    opened = other.broker.open
+
+    def open_when(deadline: float | None = None) -> object:
+        if threading.current_thread().name == "hubnet-refill":
+            assert reads.wait(30)
+        return opened(deadline)
+
+    monkeypatch.setattr(other.broker, "open", open_when)
+    keep(one, 10, 20)
+    away.comes_back()
+    keep(one, 20, 21)
+    eventually(lambda: any(filling.held for filling in other.subscriber._refill._fillings.values()))
+    told = one.broker.open
+    monkeypatch.setattr(one.broker, "open", lambda *when: tells.wait(30) and told(*when))
+    server.kill()
+    confirmed = other.confirmations
+    server.start()
+    eventually(lambda: other.confirmations > confirmed)
+    reads.set()
+    eventually(lambda: "cmdstat_xrevrange" in server.client().info("commandstats"))
+    if lives:
+        tells.set()
+        eventually(lambda: len(heard) >= 21)
+        assert heard == numbered(0, 21)
+        assert other.counted("events.lost") == 0
+    else:
+        eventually(lambda: heard == [*numbered(0, 10), b"20"])
+        assert other.counted("events.lost") == 10
+        tells.set()
+
+
 def test_a_redis_that_was_anothers_replica_for_a_while_is_sent_the_last_minute_again(
     server: Server, wires: Wires, replica: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

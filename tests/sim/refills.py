@@ -128,6 +128,7 @@ class Story:
         opener = SimpleNamespace(open=lambda channel, envelope: envelope)
         self._streams = Streams(None, opener, Names("default"), Counters())  # type: ignore[arg-type]
         self._streams._ask = self._read_later  # type: ignore[method-assign, assignment]
+        self._streams._stop = SimpleNamespace(wait=lambda seconds: False)  # type: ignore[assignment]
         self._refill = Refill(self._streams, lambda route: self._sequence, self._arrives, self._soon)
 
     def begin(self) -> None:
