@@ -82,7 +82,6 @@ ROWS: dict[str, Row] = {
         "a peer is stopped for good (a lease of 2 s, HUBNET_SUSPECT of 3 s)",
         (Promise("gone after lease end", "gone only after HUBNET_SUSPECT"),),
         peers.stopped_for_good,
-        20,
     ),
     "peer-busy": Row(
         "pure-Python work for 60 s", (Promise("nobody gone", "nobody suspect or gone"),), peers.busy, 20
@@ -262,7 +261,6 @@ ROWS: dict[str, Row] = {
             Promise("longest trigger of an event", "the publisher waits for nobody"),
         ),
         events.slow,
-        20,
     ),
     "chains": Row(
         "32 chains of calls A→B→A…, 12 deep, cap 4", (Promise("all chains answered", "all answered"),), calls.chains
