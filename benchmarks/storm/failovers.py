@@ -211,7 +211,12 @@ class Sentinels(Group):
                 and [one["master-link-status"] for one in replicas] == ["ok"]
             )
 
-        eventually(lambda: len(self._replicas()) == 1 and all(map(ready, self.sentinels)), 60, 0.05)
+        def settled() -> bool:
+            named = self._named()  # on a busy machine Sentinels may have changed their mind once more
+            self.master = next((node for node in self.nodes[:2] if node.entrance == named), self.master)
+            return len(self._replicas()) == 1 and all(map(ready, self.sentinels))
+
+        eventually(settled, 60, 0.05)
 
     def _named(self) -> int:
         return int(self.sentinels[0].said("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
