@@ -71,6 +71,7 @@ class Book:
         self.hears = {line["life"]: float(line["t"]) for line in facts.of["hears"]}
         self._acks: defaultdict[Stream, list[tuple[int, float]]] = defaultdict(list)
         self._cuts: defaultdict[str, list[float]] = defaultdict(list)
+        self._outages: dict[str, list[tuple[float, float]]] = {}
         self.dropped: Counter[str] = Counter()
         for line in facts.of["acked"]:
             self.dropped[line["life"]] = max(self.dropped[line["life"]], line["dropped"])
@@ -88,17 +89,19 @@ class Book:
         return acks[at][1] if at < len(acks) else _NEVER
 
     def cut_off_until(self, subscriber: str, begin: float, end: float) -> float:
-        """Until when a subscriber was cut off that says so of a time that reaches into this one, or never.
+        """Until when a subscriber was cut off that says so of a time that reaches into this one, or never."""
+        if subscriber not in self._outages:
+            self._outages[subscriber] = list(self._outages_of(subscriber))
+        return max(
+            (until for since, until in self._outages[subscriber] if since <= end and begin <= until), default=-_NEVER
+        )
 
-        It may notice at the end of what cut it off.
-        """
-        name = self.facts.name(subscriber)
-        until = -_NEVER
+    def _outages_of(self, subscriber: str) -> Iterator[tuple[float, float]]:
+        """It may notice at the end of what cut it off."""
+        blows = list(self.blows_at(self.facts.name(subscriber)))
         for noticed in self._cuts[subscriber]:
-            blows = [span.begin for span in self.blows_at(name) if span.begin <= noticed <= span.end + MARGIN]
-            if min([noticed, *blows]) <= end and begin <= noticed + MARGIN:
-                until = max(until, noticed + MARGIN)
-        return until
+            began = [span.begin for span in blows if span.begin <= noticed <= span.end + MARGIN]
+            yield min([noticed, *began]), noticed + MARGIN
 
     def blows_at(self, name: str) -> Iterator[Span]:
         """All that may keep this one from Redis."""
