@@ -132,7 +132,8 @@ class Publisher:
     def _count_left_over(self) -> None:
         """What Redis has not taken by now, or not said so, goes with this process."""
         with self._lock:
-            left = len(self._outbox) + sum(len(bodies) for _, _, bodies in list(self._in_flight))
+            left = sum(channel != self._news for channel, _ in self._outbox)
+            left += sum(len(bodies) for channel, _, bodies in list(self._in_flight) if channel != self._news)
             self._outbox.clear()
             self._bytes = 0
         if left:
