@@ -35,7 +35,7 @@ _LOAD_THEM = (
 )
 
 
-class _Turns:
+class _FairSemaphore:
     """So many at a time, in the order in which they came."""
 
     def __init__(self, most: int) -> None:
@@ -43,8 +43,8 @@ class _Turns:
         self._waiting: deque[threading.Event] = deque()
         self._lock = threading.Lock()
 
-    def take(self, timeout: float) -> bool:
-        """Wait for a turn; whether it came in time."""
+    def acquire(self, timeout: float) -> bool:
+        """Wait for a place; whether it came in time."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -59,8 +59,8 @@ class _Turns:
             self._waiting.remove(mine)
             return False
 
-    def give(self) -> None:
-        """It is over: the next one's."""
+    def release(self) -> None:
+        """It is free: for whoever has waited longest."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()
@@ -77,7 +77,7 @@ class RedisStore:
         self._client: redis.Redis | None = None
         self._users: Counter[redis.Redis] = Counter()
         self._lock = threading.Lock()
-        self._turns = _Turns(_MOST_AT_ONCE)
+        self._places = _FairSemaphore(_MOST_AT_ONCE)
         self._scripts: dict[lua.Script, Any] = {}
         self._by_function = broker.has_user
         self._complaints = Complaints()
@@ -140,14 +140,14 @@ class RedisStore:
             client.close()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _place(self) -> Iterator[None]:
         """One of few at a time: many peers may come at once, and each asker has a connection of its own to Redis."""
-        if not self._turns.take(ANSWER_LIMIT):
+        if not self._places.acquire(ANSWER_LIMIT):
             raise BrokerUnavailable(f"the register at {self._broker.shown} is slow, and others wait for it as well")
         try:
             yield
         finally:
-            self._turns.give()
+            self._places.release()
 
     @contextmanager
     def _lent(self) -> Iterator[redis.Redis]:
@@ -226,7 +226,7 @@ class RedisStore:
         import redis
 
         try:
-            with self._turn(), self._lent() as client:
+            with self._place(), self._lent() as client:
                 try:
                     return self._done(work, client, keys)
                 except (redis.RedisError, OSError):

@@ -96,7 +96,7 @@ class DurablePublisher(Publisher):
         try:
             found = answer(self._sock, (b"XREVRANGE", stream, entry, entry, b"COUNT", b"1"))  # type: ignore[arg-type]
         except BrokerUnavailable as error:
-            if any(word in str(error) for word in _PASSES):
+            if any(f"XREVRANGE: {word}" in str(error) for word in _PASSES):
                 raise
             return False  # it may not be asked, or is of another kind
         return bool(found == [[entry, [b"e", self._packer.pack(channel, first, bodies, durable=True)]]])

@@ -100,32 +100,32 @@ def test_however_many_ask_at_once_few_connections_are_open(store, admin):
 def test_who_waits_for_a_turn_that_does_not_come_is_told_so(store, monkeypatch):
     monkeypatch.setattr(scripts, "ANSWER_LIMIT", 0.05)
     for _ in range(16):
-        assert store._turns.take(0)
+        assert store._places.acquire(0)
     with pytest.raises(BrokerUnavailable, match="is slow"):
         store.now()
-    store._turns.give()
+    store._places.release()
     assert store.now() > 0
 
 
 def test_turns_come_in_the_order_of_those_who_wait():
     """Whoever gives one back and asks again does not overtake those that wait already."""
-    turns, order = scripts._Turns(1), []
-    assert turns.take(0)
+    turns, order = scripts._FairSemaphore(1), []
+    assert turns.acquire(0)
 
     def ask(number: int) -> None:
-        assert turns.take(20)
+        assert turns.acquire(20)
         order.append(number)
-        turns.give()
+        turns.release()
 
     threads = []
     for number in range(8):
         threads.append(threading.Thread(target=ask, args=[number], daemon=True))
         threads[-1].start()
         eventually(lambda number=number: len(turns._waiting) == number + 1)
-    turns.give()
-    assert turns.take(20)
+    turns.release()
+    assert turns.acquire(20)
     for thread in threads:
         thread.join()
     assert order == list(range(8))
-    turns.give()
+    turns.release()
     assert turns._free == 1
