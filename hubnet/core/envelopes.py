@@ -10,6 +10,7 @@ lost tail shows as well. A flag says whether the events are durable: kept in a s
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from hmac import compare_digest, digest
 from struct import Struct
@@ -118,7 +119,8 @@ class Opener:
 
     def _sender(self, said: bytes) -> Sender:
         fields = json.loads(said[16:])
-        sender = Sender(fields["id"].encode("ascii"), said[:16], bool(fields["hub"]), str(fields["machine"]))
+        machine = sys.intern(str(fields["machine"]))  # many publishers, few machines
+        sender = Sender(fields["id"].encode("ascii"), said[:16], bool(fields["hub"]), machine)
         if len(self._senders) > 20_000:  # publishers that came and went
             self._senders.clear()
         self._senders[said] = sender

@@ -19,32 +19,42 @@ class Arrival(NamedTuple):
 
 
 class Sequence:
-    """The next expected number of each publisher and channel, on one route."""
+    """The next expected number of each publisher on each channel of one route."""
 
     def __init__(self) -> None:
-        self._next: dict[tuple[bytes, bytes], int] = {}
+        self._next: dict[bytes, dict[bytes, int]] = {}
+        self._remembered = 0
 
     def expected(self, incarnation: bytes, channel: bytes) -> int | None:
         """The next number of this publisher and channel; None: it was not heard yet."""
-        return self._next.get((incarnation, channel))
+        return self._next.get(channel, {}).get(incarnation)
 
     def of_channel(self, channel: bytes) -> dict[bytes, int]:
         """The next number of each publisher on a channel."""
-        return {who: number for (who, where), number in self._next.items() if where == channel}
+        return dict(self._next.get(channel, {}))
 
     def begin(self, incarnation: bytes, channel: bytes, number: int) -> None:
         """Of a publisher that was not heard yet, this event was the first to come: what is missing from it on is lost."""
-        self._next.setdefault((incarnation, channel), number)
+        if self.expected(incarnation, channel) is None:
+            self._remember(incarnation, channel, number)
 
     def arrive(self, incarnation: bytes, channel: bytes, first: int, count: int) -> Arrival:
         """Note an envelope; how many events before it are missing, and how many of its own came before."""
-        key = (incarnation, channel)
-        expected = self._next.pop(key, None)
+        heard = self._next.get(channel)
+        expected = heard.pop(incarnation, None) if heard else None
         end = first + count
-        if expected is None:
-            if len(self._next) >= _REMEMBERED:
-                del self._next[next(iter(self._next))]  # who has been silent longest: who talks moves to the end
-            self._next[key] = end
+        if heard is None or expected is None:
+            self._remember(incarnation, channel, end)
             return Arrival(0, 0)
-        self._next[key] = max(end, expected)
+        heard[incarnation] = max(end, expected)  # who talks moves to the end
         return Arrival(max(0, first - expected), min(count, max(0, expected - first)))
+
+    def _remember(self, incarnation: bytes, channel: bytes, number: int) -> None:
+        """One more publisher, for which another one of its channel may have to go: who has been silent longest."""
+        heard = self._next.setdefault(channel, {})
+        if self._remembered < _REMEMBERED:
+            self._remembered += 1
+        else:
+            full = heard or max(self._next.values(), key=len)
+            del full[next(iter(full))]
+        heard[incarnation] = number

@@ -72,8 +72,36 @@ def test_publishers_that_went_are_forgotten_one_by_one(monkeypatch):
     numbers = Sequence()
     for publisher in (b"1", b"2", b"3", b"4"):
         numbers.arrive(publisher, b"c", 0, 1)
-    assert len(numbers._next) == 3
+    assert set(numbers.of_channel(b"c")) == {b"2", b"3", b"4"}
     assert numbers.arrive(b"4", b"c", 2, 1) == Arrival(1, 0)
+
+
+def test_who_comes_and_goes_on_one_channel_takes_no_place_of_another_channel(monkeypatch):
+    monkeypatch.setattr(sequence, "_REMEMBERED", 3)
+    numbers = Sequence()
+    numbers.arrive(HER, b"quiet", 0, 1)
+    for number in range(5):
+        numbers.arrive(b"short-lived %d" % number, b"busy", 0, 1)
+    assert len(numbers.of_channel(b"busy")) == 2
+    assert numbers.arrive(HER, b"quiet", 4, 1) == Arrival(3, 0)
+
+
+def test_the_first_publisher_of_a_channel_takes_a_place_where_most_are(monkeypatch):
+    monkeypatch.setattr(sequence, "_REMEMBERED", 3)
+    numbers = Sequence()
+    numbers.arrive(HER, b"quiet", 0, 1)
+    for number in range(2):
+        numbers.arrive(b"%d" % number, b"busy", 0, 1)
+    numbers.arrive(HIS, b"new", 0, 1)
+    assert [len(numbers.of_channel(channel)) for channel in (b"quiet", b"busy", b"new")] == [1, 1, 1]
+    assert numbers.arrive(HIS, b"new", 2, 1) == Arrival(1, 0)
+
+
+def test_where_it_begins_is_believed_of_whoever_was_not_heard_yet():
+    numbers = Sequence()
+    numbers.begin(HER, b"c", 5)
+    numbers.begin(HER, b"c", 1)
+    assert numbers.arrive(HER, b"c", 7, 1) == Arrival(2, 0)
 
 
 def test_a_publisher_that_still_talks_is_not_the_one_that_is_forgotten(monkeypatch):

@@ -35,7 +35,7 @@ def _arrival(change: Callable[[Arrival, int], Arrival]) -> Change:
 def _set_back(real: Any) -> Any:
     def arrive(self: Sequence, who: bytes, where: bytes, first: int, count: int) -> Arrival:
         said: Arrival = real(self, who, where, first, count)
-        self._next[who, where] = first + count
+        self._next[where][who] = first + count
         return said
 
     return arrive
