@@ -107,6 +107,11 @@ class Directory:
         """Say goodbye to the hubs that were asked."""
         self._asker.close()
 
+    @property
+    def links(self) -> int:
+        """Idle links to hubs that were asked."""
+        return self._asker.links
+
     # -- finding hubs ----------------------------------------------------------------------------------------------
 
     def hubs_in_order(self, deadline: float, *, fresh: bool = True) -> list[HubEntry]:

@@ -185,7 +185,7 @@ class Parts:
         """What is open and waiting now."""
         return {
             "calls.ok": self.caller.answered, "calls.running": self.serving.running, "calls.queued": self.serving.queued,
-            "links.incoming": self.serving.links, "links.idle": self.caller.links,
+            "links.incoming": self.serving.links, "links.idle": self.caller.links + self.directory.links,
             "events.outbox": self.publisher.waiting + self.durable.waiting, "events.queued": self.subscriber.queued(),
             "registered": self.home.registered.is_set(),
         }  # fmt: skip

@@ -496,3 +496,41 @@ def test_a_listing_that_was_waited_for_names_whom_to_hear(parts: dict[str, Actor
 
     eventually(told)
     assert set(asker.ask("waited")) == {"one"}
+
+
+@pytest.mark.processes
+def test_links_to_hubs_that_were_asked_are_counted_with_the_others(shared: Net, asker: Actor) -> None:
+    """A dozen threads that look somebody up at once leave a dozen links: statistics name every socket that stays open."""
+    one = shared.worker()
+    one.run(
+        """
+        import os, socket, stat, threading
+
+        ports = {record["port"] for record in hubnet.peers(hubs_only=True)["peers"].values()}
+
+        def to_hubs():
+            found = 0
+            for name in os.listdir("/proc/self/fd"):
+                try:
+                    if stat.S_ISSOCK(os.stat(int(name)).st_mode):
+                        with socket.socket(fileno=os.dup(int(name))) as sock:
+                            found += sock.getpeername()[1] in ports
+                except OSError:  # closed meanwhile, or one that listens
+                    pass
+            return found
+
+        before, idle = to_hubs(), hubnet.stats()["links.idle"]
+        together = threading.Barrier(12)
+        def look():
+            together.wait()
+            for _ in range(20):
+                hubnet.peers(refresh=True)
+        threads = [threading.Thread(target=look) for _ in range(12)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        more = hubnet.stats()["links.idle"] - idle
+        """
+    )
+    assert one.ask("more") >= 1
+    assert one.ask("to_hubs() - before") == one.ask("more")
+    one.leave()

@@ -27,6 +27,7 @@ import hubnet
 
 from .gate import Gate
 from .ledger import Ledger, Tally
+from .opened import opened
 
 ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
 LIFE = os.environ["CHAOS_LIFE"]
@@ -231,15 +232,15 @@ def weigh(**about: Any) -> None:
 
 def tell_what_is_open(when: str) -> None:
     """Threads, files and links of this process, without the actor's own threads, and what it weighs."""
-    threads, files = (len(list(Path(f"/proc/self/{what}").iterdir())) for what in ("task", "fd"))
+    threads, sorts = len(list(Path("/proc/self/task").iterdir())), opened()
     told = hubnet.stats()
     links = told["links.idle"] + told["links.incoming"]
     named = Counter(thread.name for thread in threading.enumerate())
     threads -= named.pop(OWN, 0)
     serving = named.pop("hubnet-serve", 0)
     ledger.write(
-        "open", when=when, threads=threads - serving, serving=serving, files=files, links=links, named=named,
-        modules=len(sys.modules),
+        "open", when=when, threads=threads - serving, serving=serving, files=sorts.total(), links=links, named=named,
+        sorts=sorts, modules=len(sys.modules),
     )  # fmt: skip
     weigh(when=when)
 

@@ -31,6 +31,7 @@ ALLOWED = {"threads": 2, "files": 3, "rss": 0, "blocks": 0}
 """... and this: a thread that just ends, a dial under way."""
 MOST_SERVING = 20
 """Threads that serve, or did a moment ago: 16 calls at most run at once."""
+_SORTED = {"threads": "named", "files": "sorts"}
 _CUTS = ("freeze", "freeze-answers", "lose-answers", "refuse")
 
 
@@ -195,7 +196,8 @@ def _back_where_it_was(facts: Facts) -> Iterable[Finding]:
             less = "links" if what == "files" else None  # those that are kept for the next call
             then, there = ((look[what] - (look[less] if less else 0)) for look in (was, now))
             if there > then * (1 + GROWTH) + allowed:
-                text = f"{life} has {there} {what}, and before the storm it had {then}; threads {now['named']}"
+                more = f"{was[_SORTED[what]]}, now {now[_SORTED[what]]}" if what in _SORTED else ""
+                text = f"{life} has {there} {what}, and before the storm it had {then}: {more}"
                 yield Finding("what ended is closed", text)
 
 

@@ -29,7 +29,7 @@ def end(n: str, t: float, how: str = "ok", ran: str = "YES", *, right: bool = Tr
 
 def looked(life: str, t: float, when: str, *, links: int = 10, files: int = 30) -> list[Line]:
     return [
-        line(life, t, "open", when=when, files=files, links=links, threads=20, serving=3, named={}),
+        line(life, t, "open", when=when, files=files, links=links, threads=20, serving=3, named={}, sorts={}),
         line(life, t, "weighed", when=when, rss=40 << 20, blocks=90_000),
     ]
 
