@@ -148,15 +148,23 @@ ROWS: dict[str, Row] = {
     },
     **{
         f"redis-{name}-durable": Row(
-            f"Redis restarts, data {data}, while 200 durable events a second are published (20 peers)",
+            f"{happens}, while 200 durable events a second are published (20 peers)",
             (
                 Promise("register whole", "register whole ≤ 3 s", 3.0),
                 Promise("events heard again", "events are heard again"),
                 Promise("all heard", "every event is heard, in order, none twice, by each subscriber; calls unaffected"),
             ),
-            partial(brokers.durable, kept=data == "kept"),
+            run,
+            trials,
         )
-        for name, data in (("restarted", "kept"), ("lost", "lost"))
+        for name, happens, run, trials in (
+            ("restarted", "Redis restarts, data kept", partial(brokers.durable, kept=True), 100),
+            ("lost", "Redis restarts, data lost", partial(brokers.durable, kept=False), 100),
+            ("killed-thrice", "Redis is killed 3 times in 5 s, data lost", brokers.durable_killed_thrice, 100),
+            ("frozen", "Redis is frozen for 30 s", brokers.durable_frozen, 20),
+            ("away", "Redis is away for 15 s, data lost", brokers.durable_away, 20),
+            ("away-long", "Redis is away for 10 minutes, data lost", partial(brokers.durable_away, seconds=600), 1),
+        )
     },
     **{
         name: Row(

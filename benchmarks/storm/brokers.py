@@ -162,12 +162,12 @@ class Shore:
         time.sleep(away)
         return self.net.redis.start()
 
-    def kill_thrice(self, within: float = 5.0) -> int:
-        """It is killed and started three times within so many seconds."""
+    def kill_thrice(self, within: float = 5.0, *, cut: bool = False) -> int:
+        """It is killed and started three times within so many seconds, with its subscribers cut off before or not."""
         begin, back = time.monotonic(), 0
         for life in range(3):
             time.sleep(max(0.0, begin + within * 0.4 * life - time.monotonic()))
-            back = self.restart(0.3)
+            back = self.restart(0.3, cut=cut)
         return back
 
     def freeze(self, seconds: float) -> int:
@@ -187,21 +187,42 @@ def _row(folder: Path, trials: int, harm: Callable[[Shore], int], size: int = 20
         shore.net.close()
 
 
-def durable(folder: Path, trials: int, *, kept: bool, size: int = 20) -> Trials:
-    """Redis restarts while durable events are published, after no time, half a second and two: none of them is missing.
-
-    Before every other restart it has cut its subscribers off: what they miss then they cannot have heard as it died.
-    """
+def _durable_row(folder: Path, trials: int, harm: Callable[[Shore, int], int], size: int = 20) -> Trials:
+    """The same while durable events are published: none of them is missing."""
     shore = Shore(folder, size, durable=True)
     try:
         for number in range(trials):
-            away = (0.0, 0.5, 2.0)[number // 2 % 3]
-            yield from shore.trial(
-                number, lambda away=away, cut=number % 2 == 1: shore.restart(away, kept=kept, cut=cut)
-            )
+            yield from shore.trial(number, lambda number=number: harm(shore, number))
             yield Sample(number, "all heard", None, "; ".join(filter(None, (shore.account(), shore.missed()))))
     finally:
         shore.net.close()
+
+
+def durable(folder: Path, trials: int, *, kept: bool, size: int = 20) -> Trials:
+    """Redis restarts after no time, half a second and two.
+
+    Before every other restart it has cut its subscribers off: what they miss then they cannot have heard as it died.
+    """
+
+    def harm(shore: Shore, number: int) -> int:
+        return shore.restart((0.0, 0.5, 2.0)[number // 2 % 3], kept=kept, cut=number % 2 == 1)
+
+    return _durable_row(folder, trials, harm, size)
+
+
+def durable_killed_thrice(folder: Path, trials: int, *, size: int = 20) -> Trials:
+    """Redis is killed three times within five seconds, and loses all each time; every other time its subscribers go first."""
+    return _durable_row(folder, trials, lambda shore, number: shore.kill_thrice(cut=number % 2 == 1), size)
+
+
+def durable_frozen(folder: Path, trials: int, *, seconds: float = 30.0, size: int = 20) -> Trials:
+    """Redis is frozen."""
+    return _durable_row(folder, trials, lambda shore, _: shore.freeze(seconds), size)
+
+
+def durable_away(folder: Path, trials: int, *, seconds: float = 15.0, size: int = 20) -> Trials:
+    """Redis is away for longer than a lease, and has lost its data; every other time its subscribers go first."""
+    return _durable_row(folder, trials, lambda shore, number: shore.restart(seconds, cut=number % 2 == 1), size)
 
 
 def restarted(folder: Path, trials: int) -> Trials:

@@ -24,10 +24,12 @@ class Watcher:
             self.fewest = min(self.fewest, len(hubnet.peers("w", refresh=True)["peers"]))
             self.listings += 1
             time.sleep(0.02)
+    def seen(self):
+        fewest, self.fewest = self.fewest, self.size
+        return self.listings, fewest
     def stop(self):
         self.on = False
         self.thread.join()
-        return self.listings, self.fewest
 """
 
 
@@ -55,6 +57,7 @@ def killed(folder: Path, trials: int, *, size: int = 100) -> Trials:
         watcher = net.peer(WATCHER, group="watchers")
         caller.run(f"steady = Steady({crowd!r}, 0.01)")
         watcher.run(f"watcher = Watcher({size})")
+        called = listed = 0
         for trial in range(trials):
             home = [record["home"].encode() for record in net.records().values()]
             victim = max(hubs, key=home.count)
@@ -76,13 +79,15 @@ def killed(folder: Path, trials: int, *, size: int = 100) -> Trials:
             yield Sample(trial, "all peers have moved", since(at, moved), broken)
             made = new_hub(net)
             hubs[net.ids([made])[0]] = made
-        calls, bad_calls = caller.ask("steady.stop()")
-        listings, least = watcher.ask("watcher.stop()")
-        broken = all_of(
-            (not bad_calls, f"{bad_calls[:3]}"), (least == size, f"a listing had {least}"), (listings > trials, "?")
-        )
-        yield Sample(trials, "calls and listings unharmed", None, broken)
-        assert calls
+            (calls, failed), (listings, least) = caller.ask("steady.calls, steady.bad"), watcher.ask("watcher.seen()")
+            broken = all_of(
+                (calls > called, "nobody called"), (len(failed) == bad, f"{failed[bad:][:3]}"),
+                (listings > listed, "nobody listed"), (least == size, f"a listing had {least}"),
+            )  # fmt: skip
+            yield Sample(trial, "calls and listings unharmed", None, broken)
+            called, listed = calls, listings
+        caller.ask("steady.stop()")
+        watcher.run("watcher.stop()")
     finally:
         net.close()
 

@@ -297,6 +297,7 @@ def terminated(folder: Path, trials: int) -> Trials:
         listener, caller = net.listener(), net.peer(STEADY, group="callers")
         other = net.peer()
         caller.run(f"steady = Steady([{net.ids([other])[0]!r}], 0.01)")
+        called = bad = 0
         for trial in range(trials):
             worker = net.peer()
             (peer_id,) = net.ids([worker])
@@ -329,9 +330,12 @@ def terminated(folder: Path, trials: int) -> Trials:
             yield Sample(trial, "draining announced", since(at, draining), broken)
             yield Sample(trial, "gone after its last call", since(max(moment for *_, moment in outcomes), gone))
             worker.close()
-        calls, bad = caller.ask("steady.stop()")
+            calls, failed = caller.ask("steady.calls, steady.bad")
+            broken = all_of((calls > called, "nobody called"), (len(failed) == bad, f"calls: {failed[bad:][:3]}"))
+            yield Sample(trial, "others unaffected", None, broken)
+            called, bad = calls, len(failed)
         eventually(lambda: listener.ask("sum(what == 'left' for what, *_ in news)") >= trials)
-        yield Sample(trials, "others unaffected", None, all_of((not bad, f"{len(bad)} of {calls} calls: {bad[:3]}")))
+        caller.ask("steady.stop()")
     finally:
         net.close()
 
