@@ -22,12 +22,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import hubnet
 
 from .gate import Gate
 from .ledger import Ledger, Tally
-from .opened import opened
+from .opened import connected_to, opened
 
 ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
 LIFE = os.environ["CHAOS_LIFE"]
@@ -236,11 +237,12 @@ def tell_what_is_open(when: str) -> None:
     told = hubnet.stats()
     links = told["links.idle"] + told["links.incoming"]
     named = Counter(thread.name for thread in threading.enumerate())
+    to_redis = connected_to(urlsplit(os.environ["HUBNET_REDIS_URL"]).port, sorts)
     threads -= named.pop(OWN, 0)
     serving = named.pop("hubnet-serve", 0)
     ledger.write(
         "open", when=when, threads=threads - serving, serving=serving, files=sorts.total(), links=links, named=named,
-        sorts=sorts, modules=len(sys.modules),
+        to_redis=to_redis, sorts=sorts, modules=len(sys.modules),
     )  # fmt: skip
     weigh(when=when)
 

@@ -7,6 +7,7 @@ stays open are looked at here, events in ``accounts``.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 
@@ -25,12 +26,17 @@ WRONG = frozenset({
     "InvalidConnection", "NotAllowed", "UnknownFlag",
 })  # fmt: skip
 """Errors that blame what nobody did here: all have one secret, one version and the same connections."""
+ANSWERED = frozenset({"ok", "listed", "RemoteError"})
+HASTY = 1.0
+"""Seconds: who gives less may get none in peace either, on a busy machine."""
 GROWTH = 0.1
 """What a process may have more at the end than before the storm ..."""
 ALLOWED = {"threads": 2, "files": 3, "rss": 0, "blocks": 0}
 """... and this: a thread that just ends, a dial under way."""
 MOST_SERVING = 20
 """Threads that serve, or did a moment ago: 16 calls at most run at once."""
+MOST_TO_REDIS = {"hub": 16 + 5, "worker": 5, "caller": 5}
+"""For events that go and come, durable ones that go and are read; and a hub's, over which it asks the register."""
 _SORTED = {"threads": "named", "files": "sorts"}
 _CUTS = ("freeze", "freeze-answers", "lose-answers", "refuse")
 
@@ -39,8 +45,8 @@ def check(lines: Iterable[Line], *, slack: float = SLACK) -> list[Finding]:
     """All that is wrong in the ledgers of a run."""
     facts = Facts(lines)
     return [
-        *_outcomes(facts, slack), *_waits(facts, slack), *_honesty(facts), *accounts.check(facts), *_presence(facts),
-        *_whole_again(facts), *_back_where_it_was(facts), *_lives(facts),
+        *_outcomes(facts, slack), *_waits(facts, slack), *_peace(facts), *_honesty(facts), *accounts.check(facts),
+        *_presence(facts), *_whole_again(facts), *_back_where_it_was(facts), *_lives(facts),
     ]  # fmt: skip
 
 
@@ -87,6 +93,18 @@ def _is_late(facts: Facts, call: Line, moment: float, slack: float) -> bool:
     return took > allowed and took > allowed + facts.stood_still(facts.name(call["life"]), call["t"], moment)
 
 
+def _peace(facts: Facts) -> Iterable[Finding]:
+    """Where nothing is in the way, and it has a second, a call is answered."""
+    calls = {call["n"]: call for call in facts.of["call"]}
+    storms = [(float("-inf"), float("-inf")), *facts.storms(AFTERMATH)]
+    for end in facts.of["end"]:
+        call = calls[end["n"]]
+        hasty = call["timeout"] is not None and call["timeout"] < HASTY
+        _, over = storms[bisect_right(storms, (end["t"], float("inf"))) - 1]
+        if end["how"] not in ANSWERED and not hasty and over < call["t"]:
+            yield Finding("in peace calls are answered", f"{end['n']} to {call['to']}: {end['how']}: {end['text']}")
+
+
 def _honesty(facts: Facts) -> Iterable[Finding]:
     ran = Counter(line["n"] for line in facts.of["ran"])
     done = Counter(line["n"] for line in facts.of["done"])
@@ -126,6 +144,11 @@ def _presence(facts: Facts) -> Iterable[Finding]:
         for life in mine:
             if life not in spent and _must_be_told(facts, life, mine):
                 yield Finding("left is told", f"{life}, which ended at {facts.ends[life]['t']:.3f}")
+
+
+def told_to_all(facts: Facts) -> int:
+    """Lives whose end cannot but have been told."""
+    return sum(_must_be_told(facts, life, mine) for mine in facts.lives().values() for life in mine)
 
 
 def _near(span: Span, moment: float, name: str, kinds: tuple[str, ...]) -> bool:
@@ -192,9 +215,11 @@ def _back_where_it_was(facts: Facts) -> Iterable[Finding]:
         was, now = before[facts.name(life)], after[life]
         if now["serving"] > MOST_SERVING:
             yield Finding("what ended is closed", f"{life} has {now['serving']} threads that serve")
+        if now["to_redis"] > MOST_TO_REDIS[facts.births[life]["role"]]:
+            yield Finding("what ended is closed", f"{life} has {now['to_redis']} connections to Redis")
         for what, allowed in ALLOWED.items():
-            less = "links" if what == "files" else None  # those that are kept for the next call
-            then, there = ((look[what] - (look[less] if less else 0)) for look in (was, now))
+            kept = ("links", "to_redis") if what == "files" else ()  # for the next call, or the next question
+            then, there = (look[what] - sum(look[one] for one in kept) for look in (was, now))
             if there > then * (1 + GROWTH) + allowed:
                 more = f"{was[_SORTED[what]]}, now {now[_SORTED[what]]}" if what in _SORTED else ""
                 text = f"{life} has {there} {what}, and before the storm it had {then}: {more}"

@@ -80,6 +80,16 @@ class Facts:
             if (life not in self.ends or self.ends[life]["t"] > self.healed) and (not roles or born["role"] in roles)
         ]
 
+    def storms(self, aftermath: float) -> list[tuple[float, float]]:
+        """From when until when blows fell or had been over for less than this, in order and apart from each other."""
+        found: list[tuple[float, float]] = []
+        for begin, end in sorted((span.begin, span.end + aftermath) for span in self.spans):
+            if found and begin <= found[-1][1]:
+                found[-1] = found[-1][0], max(end, found[-1][1])
+            else:
+                found.append((begin, end))
+        return found
+
     def stood_still(self, name: str, begin: float, end: float) -> float:
         """Seconds between two moments for which a process was stopped."""
         stops = [span for span in self.spans if span.kind.startswith("pause") and name in span.names]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 _STATES = {"01": "connected", "02": "connecting", "08": "half closed", "0A": "listening"}
@@ -24,6 +25,11 @@ def opened(process: int | str = "self") -> Counter[str]:
             continue
         sorts[sockets.get(target, target.partition(":")[0])] += 1
     return sorts
+
+
+def connected_to(port: int | None, sorts: Mapping[str, int]) -> int:
+    """How many of them are connections to this port, of whichever host."""
+    return sum(count for sort, count in sorts.items() if sort.endswith(f":{port}"))
 
 
 def _tcp(process: int | str) -> dict[str, str]:

@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 REDIS = "redis"
+LULLS = 120.0
+"""Seconds from one lull to the next, the first of which begins the storm: in it nothing happens but that one worker is killed."""
+LULL_BEFORE, LULL_AFTER = 3.5, 7.0
+"""Seconds of peace before that death and after it, in which everybody must be told of it."""
 
 
 class Blow(NamedTuple):
@@ -102,15 +106,25 @@ def deal(
     chance = random.Random(seed)
     blows: list[Blow] = []
     deck: list[str] = []
-    at = chance.uniform(0, every)
+    at, lull = 0.0, 0.0
     while at < seconds:
+        if at >= lull:
+            blows.append(_lone_death(chance, blows, cast))
+            at, lull = blows[-1].end + chance.uniform(0.4, 1.0) * every, at + LULLS
+            continue
         deck = deck or _shuffled(chance, kinds)
         busy = {name for blow in blows if blow.end + 0.3 > at for name in blow.targets}
         blow = _next(chance, deck, at, scale, cast, busy)
-        if blow is not None and blow.end < seconds:
+        if blow is not None:
             blows.append(blow)
         at += chance.uniform(0.2, 1.8) * every
-    return blows
+    return [blow for blow in blows if blow.end < seconds]
+
+
+def _lone_death(chance: random.Random, blows: Sequence[Blow], cast: Cast) -> Blow:
+    at = max((blow.end for blow in blows), default=0.0) + LULL_BEFORE
+    worker = chance.choice([name for name in cast.workers if name not in cast.spared])
+    return Blow(round(at, 3), "kill-worker", (worker,), LULL_AFTER)
 
 
 def _shuffled(chance: random.Random, kinds: Sequence[str]) -> list[str]:

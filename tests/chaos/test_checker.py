@@ -27,9 +27,11 @@ def end(n: str, t: float, how: str = "ok", ran: str = "YES", *, right: bool = Tr
     return line(life, t, "end", n=n, how=how, ran=ran, right=right, text="")
 
 
-def looked(life: str, t: float, when: str, *, links: int = 10, files: int = 30) -> list[Line]:
+def looked(life: str, t: float, when: str, *, links: int = 10, files: int = 35) -> list[Line]:
     return [
-        line(life, t, "open", when=when, files=files, links=links, threads=20, serving=3, named={}, sorts={}),
+        line(
+            life, t, "open", when=when, files=files, links=links, threads=20, serving=3, named={}, to_redis=5, sorts={}
+        ),
         line(life, t, "weighed", when=when, rss=40 << 20, blocks=90_000),
     ]
 
@@ -68,7 +70,7 @@ def good() -> list[Line]:
     there = {life: peer_id for life, peer_id in {**IDS, "w1-5": "W1"}.items() if life != "w1-2"}
     for life in there:
         lines += [
-            *looked(life if life != "w1-5" else "w1-2", 1.6, "before"), *looked(life, 23.0, "after", links=60, files=80),
+            *looked(life if life != "w1-5" else "w1-2", 1.6, "before"), *looked(life, 23.0, "after", links=60, files=85),
         ]  # fmt: skip
         others = [peer_id for one, peer_id in there.items() if one != life]
         lines.append(line(life, 22.0, "listing", listed=dict.fromkeys(others, "open"), text=""))
@@ -235,6 +237,12 @@ FORGED = {
     "who never heard itself": ("who subscribes hears", drop(what="hears")),
     "deaf at the end": ("who has healed hears", alter({"n": 6}, what="last", event="beat")),
     "deaf to durable ones at the end": ("who has healed hears", alter({"n": 6}, what="last", event="kept")),
+    "an error in peace": (
+        "in peace calls are answered", add(call("calm", 10.2), end("calm", 10.3, "PeerUnreachable", "NO")),
+    ),
+    "an error before the storm": (
+        "in peace calls are answered", add(call("calm", 2.6, timeout=None), end("calm", 2.9, "NoHub", "NO")),
+    ),
     "left twice": ("left is told once", add(line("eye-9", 3.4, "presence", news="left", id="W1"))),
     "left, and alive": ("nobody who lives has left", add(line("eye-9", 3.4, "presence", news="left", id="W2"))),
     "left, and only a link was reset": (
@@ -255,7 +263,10 @@ FORGED = {
     "no listing at all": ("all list all", drop(what="listing", life="w2-3")),
     "a call that fails at the end": ("all call all", alter({"ok": False}, what="reached", life="w2-3", to="H")),
     "a call not tried at the end": ("all call all", drop(what="reached", life="w2-3", to="H")),
-    "sockets that stayed open": ("what ended is closed", alter({"files": 86}, what="open", when="after", life="h1-1")),
+    "sockets that stayed open": ("what ended is closed", alter({"files": 91}, what="open", when="after", life="h1-1")),
+    "connections to Redis that stayed open": (
+        "what ended is closed", alter({"to_redis": 22, "files": 102}, what="open", when="after", life="h1-1"),
+    ),
     "threads that serve nobody": ("what ended is closed", alter({"serving": 40}, what="open", when="after", life="h1-1")),
     "threads that stayed": ("what ended is closed", alter({"threads": 25}, what="open", when="after", life="h1-1")),
     "memory that stayed": ("what ended is closed", alter({"rss": 45 << 20}, what="weighed", when="after", life="h1-1")),
@@ -321,6 +332,16 @@ def test_who_was_killed_before_it_said_that_it_was_born_had_joined_and_has_left(
     assert check(lines) == []
     add(line("eye-9", 4.7, "presence", news="left", id="W1"))(lines)
     assert found(lines) == {"left is told once"}
+
+
+def test_errors_have_a_reason_in_a_storm_and_shortly_after_it_and_where_there_was_no_time():
+    lines = good()
+    add(
+        call("aftermath", 10.0), end("aftermath", 10.3, "PeerUnreachable", "NO"),
+        call("storm", 2.9), end("storm", 3.0, "PeerLost", "MAYBE"),
+        call("hasty", 12.0, timeout=0.2), end("hasty", 12.2, "CallTimeout", "MAYBE"),
+    )(lines)  # fmt: skip
+    assert check(lines) == []
 
 
 def test_who_was_killed_owes_no_outcome():

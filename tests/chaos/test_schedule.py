@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from .schedule import KINDS, Blow, Cast, deal
+from .checker import AFTERMATH
+from .schedule import KINDS, LULL_AFTER, LULL_BEFORE, Blow, Cast, deal
 
 CAST = Cast(
     ("h1", "h2"), ("w1", "w2", "w3", "w4", "w5", "w6"), ("c1", "c2", "c3"), ("h2", "w4", "w5", "w6"), ("w2", "w4", "c2")
@@ -38,6 +39,22 @@ def test_nobody_is_struck_while_an_earlier_blow_lasts(seed: int):
         for name in blow.targets:
             assert name not in last or last[name].end < blow.at
             last[name] = blow
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_two_minutes_a_worker_that_is_not_spared_dies_alone_and_all_must_be_told(seed: int):
+    cast = CAST._replace(spared=("w1", "w2", "w3", "w4", "w5"))
+    blows = deal(seed, 280, cast)
+    lone = [
+        death
+        for death in blows
+        if death.kind == "kill-worker" and death.seconds == LULL_AFTER and all(
+            blow.end <= death.at - LULL_BEFORE + 0.001 or blow.at >= death.end for blow in blows if blow is not death
+        )
+    ]  # fmt: skip
+    assert [death.targets for death in lone] == [("w6",)] * 3
+    assert AFTERMATH / 2 < LULL_BEFORE
+    assert AFTERMATH < LULL_AFTER
 
 
 def test_blows_that_cut_fall_on_those_alone_who_have_a_relay():

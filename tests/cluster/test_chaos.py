@@ -44,5 +44,7 @@ def test_a_net_of_containers_under_fire_keeps_its_promises(without_peers: Cluste
     assert numbers["killed"] >= 5
     assert numbers["calls"] >= 500
     assert numbers["heard"] >= 1000
+    assert numbers["durable, heard"] >= 500
     assert numbers["left"] >= 2
+    assert numbers["left, and had to be"] >= 1
     assert numbers["NO"] + numbers["MAYBE"] >= 5
