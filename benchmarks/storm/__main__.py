@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from benchmarks.storm import brokers, calls, containers, events, failovers, hubs, networks, peers, samples
 from benchmarks.storm.samples import Promise, Sample, Trials
+from benchmarks.storm.shown import by_tests
 from tests.api.conftest import Raised
 from tests.networks import faults
 
@@ -276,6 +277,49 @@ ROWS: dict[str, Row] = {
     "threads": Row(
         "200 threads of one process call one peer at once", (Promise("all answered", "each its own answer"),), calls.threads
     ),
+    **{
+        name: Row(happens, tuple(Promise(words, words) for words in tests), partial(by_tests, tests), trials)
+        for name, happens, trials, tests in (
+            ("fork", "a process forks while a call of its waits", 100, {
+                "the parent gets its answer, and the child calls as a peer of its own":
+                    "tests/security/test_fork.py::test_a_fork_while_a_call_waits_leaves_its_answer_to_the_parent",
+            }),
+            ("called-back", "a handler calls its own caller", 100, {
+                "it is answered, also where the register does not know the caller":
+                    "tests/api/test_calls.py::test_who_is_called_may_call_back_before_the_register_knows_its_caller",
+            }),
+            ("late-withdrawal", "a withdrawal of a peer's last life comes late, to the one that restarted on its address", 20, {
+                "it removes nothing":
+                    "tests/storm/test_late_words.py::"
+                    "test_what_is_heard_late_of_an_old_process_removes_nothing_of_the_one_on_its_address",
+            }),
+            ("home-unwritable", "nobody may write into the home", 100, {
+                "it is not needed": "tests/storm/test_poor_places.py::test_a_home_that_nobody_can_write_is_not_needed",
+            }),
+            ("disk-full", "the disk is full", 100, {
+                "a hub that needs it says so in one line":
+                    "tests/storm/test_poor_places.py::test_on_a_full_disk_a_hub_that_needs_it_says_so_in_one_line",
+                "a worker that was told all it needs is listed and called":
+                    "tests/storm/test_poor_places.py::"
+                    "test_on_a_full_disk_a_worker_that_was_told_all_it_needs_is_listed_and_called",
+            }),
+            ("few-files", "64 files may be open", 100, {
+                "100 calls at once are answered or have not run, and the next ones are answered":
+                    "tests/storm/test_poor_places.py::"
+                    "test_of_calls_at_once_with_64_open_files_each_is_answered_or_has_not_run_and_later_ones_are_answered",
+                "a hub answers whom it took, and whom it cannot take learns why":
+                    "tests/storm/test_poor_places.py::"
+                    "test_a_hub_with_64_open_files_answers_whom_it_took_and_whom_it_did_not_and_both_learn_why",
+            }),
+            ("no-directory", "there is no private directory", 100, {
+                "an error names what to set":
+                    "tests/api/test_private_directory.py::test_a_private_directory_that_is_none_is_refused_by_its_name",
+                "it is not needed where Redis and the secret are given":
+                    "tests/api/test_private_directory.py::"
+                    "test_a_private_directory_is_not_needed_where_redis_and_the_secret_are_given",
+            }),
+        )
+    },
 }  # fmt: skip
 
 
