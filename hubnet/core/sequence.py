@@ -50,11 +50,16 @@ class Sequence:
         return Arrival(max(0, first - expected), min(count, max(0, expected - first)))
 
     def _remember(self, incarnation: bytes, channel: bytes, number: int) -> None:
-        """One more publisher, for which another one of its channel may have to go: who has been silent longest."""
-        heard = self._next.setdefault(channel, {})
+        """One more publisher, for which another one may have to go."""
         if self._remembered < _REMEMBERED:
             self._remembered += 1
         else:
-            full = heard or max(self._next.values(), key=len)
-            del full[next(iter(full))]
-        heard[incarnation] = number
+            self._forget_one()
+        self._next.setdefault(channel, {})[incarnation] = number
+
+    def _forget_one(self) -> None:
+        """Of the channel where most are remembered: who has been silent there longest."""
+        channel, heard = max(self._next.items(), key=lambda one: len(one[1]))
+        del heard[next(iter(heard))]
+        if not heard:
+            del self._next[channel]

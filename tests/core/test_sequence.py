@@ -86,15 +86,24 @@ def test_who_comes_and_goes_on_one_channel_takes_no_place_of_another_channel(mon
     assert numbers.arrive(HER, b"quiet", 4, 1) == Arrival(3, 0)
 
 
-def test_the_first_publisher_of_a_channel_takes_a_place_where_most_are(monkeypatch):
-    monkeypatch.setattr(sequence, "_REMEMBERED", 3)
+def test_new_publishers_of_a_new_channel_take_places_where_most_are(monkeypatch):
+    monkeypatch.setattr(sequence, "_REMEMBERED", 5)
     numbers = Sequence()
     numbers.arrive(HER, b"quiet", 0, 1)
-    for number in range(2):
+    for number in range(4):
         numbers.arrive(b"%d" % number, b"busy", 0, 1)
-    numbers.arrive(HIS, b"new", 0, 1)
-    assert [len(numbers.of_channel(channel)) for channel in (b"quiet", b"busy", b"new")] == [1, 1, 1]
-    assert numbers.arrive(HIS, b"new", 2, 1) == Arrival(1, 0)
+    for number in range(5):
+        arrivals = [numbers.arrive(publisher, b"new", 2 * number, 1) for publisher in (HER, HIS)]
+        assert arrivals == [Arrival(1 if number else 0, 0)] * 2
+    assert [len(numbers.of_channel(channel)) for channel in (b"quiet", b"busy", b"new")] == [1, 2, 2]
+
+
+def test_channels_that_nobody_is_remembered_of_are_forgotten(monkeypatch):
+    monkeypatch.setattr(sequence, "_REMEMBERED", 3)
+    numbers = Sequence()
+    for number in range(9):
+        numbers.arrive(HER, b"%d" % number, 0, 1)
+    assert set(numbers._next) == {b"6", b"7", b"8"}
 
 
 def test_where_it_begins_is_believed_of_whoever_was_not_heard_yet():
