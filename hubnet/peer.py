@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 GRACE = 10.0
 """Seconds for which a peer that is asked to end waits for the calls that it runs."""
-_LOST_FOR_GOOD = ("events.dropped_outbox", "events.refused_by_redis", "events.unsent")
+_LOST_FOR_GOOD = ("events.dropped_outbox", "events.refused_by_redis", "events.unreplicated", "events.unsent")
 _log = logging.getLogger("hubnet")
 
 

@@ -35,11 +35,12 @@ _log = logging.getLogger("hubnet")
 
 
 class _Kept(NamedTuple):
-    """What Redis has acknowledged: when, and as which entry of its stream."""
+    """What Redis has acknowledged: when, as which entry of its stream, and whether a replica is to have it as well."""
 
     at: float
     group: Group
     entry: bytes
+    replicated: bool
 
 
 class DurablePublisher(Publisher):
@@ -57,7 +58,10 @@ class DurablePublisher(Publisher):
         self._kept_bytes = 0
         self._ages: dict[tuple[bytes, int], float] = {}  # of what is sent again: it gets no younger by it
         self._done_at = 0.0
-        self._unreplicated = 0  # of the kept groups: those that no replica is known to have
+        self._unreplicated = (
+            0  # of the kept groups that a replica is to have: the last ones, which none is known to have
+        )
+        self._to_confirm = 0  # of the kept groups: all that a replica is to have
         self._why_unreplicated = ""
         self._asked = 0.0
         self._identity = ""
@@ -91,7 +95,7 @@ class DurablePublisher(Publisher):
 
     def _has(self, number: int) -> bool:
         """Whether the Redis that answers now has what one acknowledged: the same words, as the same entry."""
-        _, (channel, first, bodies), entry = self._kept[number]
+        _, (channel, first, bodies), entry, _ = self._kept[number]
         stream = self._names.stream(channel.decode()).encode()
         try:
             found = answer(self._sock, (b"XREVRANGE", stream, entry, entry, b"COUNT", b"1"))  # type: ignore[arg-type]
@@ -105,12 +109,13 @@ class DurablePublisher(Publisher):
         """The last of those that Redis has acknowledged go again, before those that it has not."""
         self._busy = self._busy or bool(groups)  # for ``flush``, until there is an answer to them
         for _ in range(groups):
-            at, group, _ = self._kept.pop()
+            at, group, _, replicated = self._kept.pop()
             self._ages[group[:2]] = self._done_at - at
             self._kept_bytes -= _size(group)
             self._counters.add("events.sent_again", len(group[2]))
-            if group[0] in self._to_replicate and self._unreplicated:
-                self._unreplicated -= 1
+            if replicated:
+                self._to_confirm -= 1
+                self._unreplicated = max(0, self._unreplicated - 1)
             self._in_flight.appendleft(group)
 
     def _due(self, now: float) -> list[Group]:
@@ -178,21 +183,27 @@ class DurablePublisher(Publisher):
             return
         self._counters.add("events.published", len(group[2]))
         self._done_at = now = time.monotonic()
-        self._kept.append(_Kept(now - age, group, reply[-2]))
+        replicated = group[0] in self._to_replicate
+        self._kept.append(_Kept(now - age, group, reply[-2], replicated))
         self._kept_bytes += _size(group)
-        if group[0] in self._to_replicate:
-            self._unreplicated += 1
+        self._to_confirm += replicated
+        self._unreplicated += replicated
         self._forget_old(now)
 
     def _forget_old(self, now: float) -> None:
         while self._kept and not self._unreplicated and self._kept[0].at < now - KEPT_SECONDS:
-            self._kept_bytes -= _size(self._kept.popleft().group)
+            self._forget_oldest()
         while self._kept_bytes > self._most_bytes:
-            old = self._kept.popleft().group
-            self._kept_bytes -= _size(old)
-            if old[0] in self._to_replicate and self._unreplicated:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        old = self._kept.popleft()
+        self._kept_bytes -= _size(old.group)
+        if old.replicated:
+            self._to_confirm -= 1
+            if self._unreplicated > self._to_confirm:  # it was one of them, for they are the last
                 self._unreplicated -= 1
-                self._counters.add("events.unreplicated", len(old[2]))
+                self._counters.add("events.unreplicated", len(old.group[2]))
 
     def _on_replicas(self, reply: Any) -> None:
         if isinstance(reply, int) and reply >= 1:

@@ -533,6 +533,28 @@ def test_what_no_replica_has_is_not_done_because_the_connection_on_which_it_went
     assert heard == numbered(0, 10)
 
 
+def test_what_a_replica_has_makes_room_without_a_word_and_what_none_has_is_counted_and_not_done(
+    server: Server, wires: Wires, replica: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = wires()
+    one.durable.replicate(CHANNEL)
+    replica.client().replicaof("127.0.0.1", server.port)
+    monkeypatch.setattr(one.durable, "_most_bytes", 5000)
+    for _ in range(20):
+        one.keep("done", bytes(900))
+        assert one.durable.flush(20)
+    assert one.counted("events.unreplicated") == 0
+    replica.pause()
+    published = one.counted("events.published")
+    for number in range(20):
+        one.keep("done", bytes(900))
+        eventually(lambda number=number: one.counted("events.published") == published + number + 1)
+    assert not one.durable.flush(0.5)
+    assert 10 <= one.counted("events.unreplicated") <= 19
+    replica.go_on()
+    assert one.durable.flush(20)
+
+
 def test_nobody_is_told_that_all_is_done_while_it_is_about_to_be_sent_again(
     server: Server, wires: Wires, monkeypatch: pytest.MonkeyPatch
 ) -> None:
