@@ -297,6 +297,7 @@ class Hub:
         holder = written.holder
         seen, _ = self._watch.look(holder)
         if seen in {Seen.ALIVE, Seen.SILENT}:
+            self._is_no_member(peer_id, record["incarnation"])
             text = (
                 f"the id {record['host']}:{record['port']} in group {record['group']}, held by pid {holder['pid']} on host "
                 f"{holder['hostname']}, is wanted by pid {record['pid']} on host {record['hostname']} as well"
@@ -309,7 +310,15 @@ class Hub:
                 self._watch.colleagues.warn(peer_id, f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT on one of them")
             raise ConfigError(f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT")
         if self._registry.write(peer_id, record, replaces=holder["incarnation"]).outcome == "held":
+            self._is_no_member(peer_id, record["incarnation"])
             raise NoHub(f"several peers want the id {record['host']}:{record['port']} at once; trying again")
+
+    def _is_no_member(self, peer_id: bytes, incarnation: str) -> None:
+        """Another peer holds the id, and its lease is not ours to renew; who wants it learns why when it registers again."""
+        with self._watch.lock:
+            member = self._watch.members.get(peer_id)
+            if member and member.record["incarnation"] == incarnation:
+                del self._watch.members[peer_id]
 
     # -- the tick --------------------------------------------------------------------------------------------------
 
@@ -390,7 +399,8 @@ class Hub:
             with self._watch.lock:
                 members = [(peer_id, member.record) for peer_id, member in self._watch.members.items()]
             for peer_id, record in members:
-                self._registry.write(peer_id, record)
+                if self._registry.write(peer_id, record).outcome == "held":
+                    self._is_no_member(peer_id, record["incarnation"])
         except HubnetError:
             self._unsigned = True
             raise
@@ -422,8 +432,15 @@ class Hub:
             with self._watch.lock:
                 member = self._watch.members.get(peer_id)
             if member and membership.is_heard_from(time.monotonic() - member.heard, self._lease):
-                self._write(peer_id, member.record)
-                self._tell("joined", peer_id)
+                self._write_again(peer_id, member.record)
+
+    def _write_again(self, peer_id: bytes, record: Record) -> None:
+        try:
+            self._write(peer_id, record)
+        except (ConfigError, NoHub) as error:
+            _log.debug("no member any more: %s", error)  # which is nobody else's trouble
+        else:
+            self._tell("joined", peer_id)
 
     @staticmethod
     def _entry(record: Record) -> Record:

@@ -199,3 +199,31 @@ def test_a_hub_whose_own_record_is_refused_answers_what_it_is_asked(monkeypatch:
         monkeypatch.setattr(hub, "_renew_and_look", mock.Mock(side_effect=BrokerUnavailable("it stands still")))
         hub.round()
         assert hub._trouble == "it stands still"
+
+
+def test_a_member_whose_id_another_one_has_taken_is_no_member_any_more_and_the_others_are_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else its lease would be given to the other's record, which would be listed long after that one has died."""
+    with LocalNet(hubs=2, lease=LEASE) as net:
+        workers = [net.peer(group="render") for _ in range(6)]
+        hubs = [hub._peer._parts.hub for hub in net.hubs]
+        hubs.sort(key=lambda hub: -len(hub._watch.members))
+        (hub, other), homed = hubs, [worker.id for worker in workers if worker.id in hubs[0]._watch.members]
+        contested, *rest = homed
+        assert rest
+        mine = hub._watch.members[contested].record
+        theirs = {**mine, "incarnation": "ab" * 16, "revision": mine["revision"] + 1}
+        assert other._registry.write(contested, theirs, replaces=mine["incarnation"]).outcome == "written"
+        monkeypatch.setattr(hub._watch, "look", lambda *_: (Seen.ALIVE, ""))
+        asked: list[set[bytes]] = []
+        renew = hub._registry.renew
+        monkeypatch.setattr(
+            hub._registry, "renew", lambda ids, *more, **also: (asked.append(set(ids)), renew(ids, *more, **also))[1]
+        )
+        for _ in range(2):
+            hub._renew(0.0, own=False, everyone=True)
+        assert [contested in ids for ids in asked] == [True, False]
+        assert all(set(rest) <= ids for ids in asked)
+        assert hub._registry.snapshot().records[contested]["incarnation"] == theirs["incarnation"]
+        assert contested not in hub._watch.members
