@@ -30,6 +30,7 @@ from hubnet.early import Early
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError, EncodeError, HubnetError
 from hubnet.links.context import NO_CALL, here
+from hubnet.links.threads import begin
 from hubnet.tables import Tables
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 GRACE = 10.0
 """Seconds for which a peer that is asked to end waits for the calls that it runs."""
+_START_AGAIN = 0.5
 _LOST_FOR_GOOD = ("events.dropped_outbox", "events.refused_by_redis", "events.unreplicated", "events.unsent")
 _log = logging.getLogger("hubnet")
 
@@ -91,8 +93,7 @@ class _Peer:
         with self._guard:
             if self.started or self._stopped:
                 return
-            self.started = True
-        threading.Thread(target=self._begin, name="hubnet-start", daemon=True).start()
+            self.started = begin(self._begin, "hubnet-start") is not None
 
     def ready(self, deadline: float | None = None) -> Parts:
         """Wait until this peer listens; its parts.
@@ -106,7 +107,11 @@ class _Peer:
         if self._parts is None:
             self.start()
             limit = deadline if deadline is not None else time.monotonic() + self.settings.timeout
-            self._is_ready.wait(max(0.0, limit - time.monotonic()))
+            while (
+                not self._is_ready.wait(max(0.0, min(_START_AGAIN, limit - time.monotonic())))
+                and time.monotonic() < limit
+            ):
+                self.start()  # where there was no thread to be had before
             if self._failure is not None:
                 raise self._failure.with_traceback(None)  # it is raised again and again
         if self._parts is None:

@@ -28,6 +28,7 @@ from hubnet.core.marks import Marks
 from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable, HubnetError
 from hubnet.links.complaints import Complaints
+from hubnet.links.threads import begin
 
 _MOST_OPEN = 4096
 _BATCH = 256 << 10
@@ -57,7 +58,6 @@ class Publisher:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._asleep = False
         self._busy = False
-        self._started = False
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._trouble = ""
@@ -80,10 +80,8 @@ class Publisher:
             while self._outbox and (self._bytes > self._most_bytes or len(self._outbox) > self._most_events):
                 self._drop_oldest()
             wake, self._asleep = self._asleep, False
-            first, self._started = not (self._started or self._stopping), True
-            if first:
-                self._thread = threading.Thread(target=self._run, name="hubnet-publish", daemon=True)
-                self._thread.start()
+            if self._thread is None and not self._stopping:
+                self._thread = begin(self._run, "hubnet-publish")
         if wake:
             self._wake.put(None)
 

@@ -23,6 +23,7 @@ from hubnet.core.envelopes import Envelope, Opener
 from hubnet.core.refill import Reading
 from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
+from hubnet.links.threads import begin
 from hubnet.redis_socket import TooMuch, next_reply, resp
 
 PATIENCE = 30.0
@@ -172,10 +173,13 @@ class Streams:
 
     def _ask(self, work: Callable[[Talk], Found], done: Callable[[Found | None], None]) -> None:
         with self._lock:
-            self._jobs.put(lambda: done(self._try(work)))
             if self._thread is None and not self._stop.is_set():
-                self._thread = threading.Thread(target=self._run, name="hubnet-refill", daemon=True)
-                self._thread.start()
+                self._thread = begin(self._run, "hubnet-refill")
+            asked = self._thread is not None
+            if asked:
+                self._jobs.put(lambda: done(self._try(work)))
+        if not asked:
+            done(None)
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

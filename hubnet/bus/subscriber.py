@@ -27,6 +27,7 @@ from hubnet.core.envelopes import Envelope, Opener
 from hubnet.core.sequence import Sequence
 from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
+from hubnet.links.threads import begin
 from hubnet.redis_socket import resp
 
 _ECHO_LIMIT = 5.0
@@ -90,10 +91,12 @@ class Subscriber:
                 table.setdefault(route, []).append(subscription)
             if subscription.since is not None:
                 self._to_replay.append(subscription)
-            if self._thread is None and not self._stop.is_set():
-                self._thread = threading.Thread(target=self._run, name="hubnet-subscribe", daemon=True)
-                self._thread.start()
+            self._begin()
         self._wake.give()
+
+    def _begin(self) -> None:
+        if self._thread is None and not self._stop.is_set():
+            self._thread = begin(self._run, "hubnet-subscribe")
 
     def is_live(self, subscription: Subscription) -> bool:
         """Whether Redis has confirmed all that it hears."""
@@ -103,6 +106,8 @@ class Subscriber:
         """Wait until all of these are confirmed."""
         wanted = list(subscriptions)
         with self._lock:
+            if wanted:
+                self._begin()  # where there was no thread to be had before
             return self._changed.wait_for(
                 lambda: self._stop.is_set() or all(self.is_live(one) for one in wanted),
                 max(0.0, deadline - time.monotonic()),

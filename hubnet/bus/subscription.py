@@ -18,6 +18,7 @@ from hubnet.core.envelopes import Envelope, Sender
 from hubnet.core.gap import Gap
 from hubnet.counters import Counters
 from hubnet.links.context import NO_CALL, here
+from hubnet.links.threads import begin
 
 QUEUE_BYTES = 64 << 20
 QUEUE_EVENTS = 200_000
@@ -145,8 +146,7 @@ class Subscription:
         """With the lock: start the thread where there is none; whether it must be woken."""
         wake, self._asleep = self._asleep, False
         if self._thread is None and not self._stopping and self._queue:
-            self._thread = threading.Thread(target=self._run, name=f"hubnet-on-{self.event}", daemon=True)
-            self._thread.start()
+            self._thread = begin(self._run, f"hubnet-on-{self.event}")
         return wake
 
     def _enqueue_once(self, channel: bytes, envelope: Envelope, skip: int) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,23 @@ def wires(request: pytest.FixtureRequest) -> Iterator[Wires]:
     yield made
     for wire in made.made:
         wire.close()
+
+
+@pytest.fixture
+def threads_lack(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AbstractContextManager[None]]:
+    """Where the system has no thread to give for threads of this name."""
+
+    @contextmanager
+    def lack(name: str) -> Iterator[None]:
+        real = threading.Thread.start
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name == name:
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            yield
+
+    return lack

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
 
 import pytest
@@ -26,6 +26,23 @@ def test_what_is_published_is_heard_in_its_order(wires: Wires) -> None:
         one.publish("done", b"%d" % number)
     eventually(lambda: len(heard) == 5000)
     assert heard == [b"%d" % number for number in range(5000)]
+
+
+def test_events_for_which_there_was_no_thread_wait_and_go_with_a_later_one(
+    wires: Wires, threads_lack: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    with threads_lack("hubnet-publish"):
+        one.publish("done", b"1")
+        assert not one.publisher.flush(0.1)
+    one.publish("done", b"2")
+    eventually(lambda: heard == [b"1", b"2"])
+    with threads_lack("hubnet-publish"):
+        poor = wires()
+        poor.publish("done", b"3")
+        poor.publisher.close()
+    assert poor.counted("events.unsent") == 1
 
 
 def test_events_that_wait_travel_together(wires: Wires) -> None:

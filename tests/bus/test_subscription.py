@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -43,6 +45,21 @@ def test_a_handler_runs_on_one_thread_of_its_own(wires: Wires) -> None:
     eventually(lambda: len(first) == len(second) == 100)
     assert len(first.threads) == len(second.threads) == 1
     assert not first.threads & second.threads
+
+
+def test_a_handler_for_which_there_was_no_thread_gets_one_with_a_later_event_and_runs_what_waited(
+    wires: Wires, threads_lack: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    one, other = wires(), wires()
+    poor, neighbour = other.hear("poor"), other.hear("done")
+    with threads_lack("hubnet-on-poor"):
+        one.publish("poor", b"1")
+        one.publish("done", b"1")
+        eventually(lambda: neighbour == [b"1"])
+        eventually(lambda: poor.subscription.depth == 1)
+    one.publish("poor", b"2")
+    eventually(lambda: poor == [b"1", b"2"])
+    assert other.counted("events.interruptions") == 0
 
 
 def test_a_slow_handler_drops_the_oldest_of_its_own_queue_alone(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
