@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from . import accounts
 from .facts import Facts, Finding, Span
@@ -37,6 +37,8 @@ MOST_SERVING = 20
 """Threads that serve, or did a moment ago: 16 calls at most run at once."""
 MOST_TO_REDIS = {"hub": 16 + 5, "worker": 5, "caller": 5}
 """For events that go and come, durable ones that go and are read; and a hub's, over which it asks the register."""
+MOST_LINKS = 200
+"""To and from some ten others, of which each has a handful of threads that call at once."""
 _SORTED = {"threads": "named", "files": "sorts"}
 _CUTS = ("freeze", "freeze-answers", "lose-answers", "refuse")
 
@@ -94,15 +96,21 @@ def _is_late(facts: Facts, call: Line, moment: float, slack: float) -> bool:
 
 
 def _peace(facts: Facts) -> Iterable[Finding]:
-    """Where nothing is in the way, and it has a second, a call is answered."""
+    for call, end in in_peace(facts):
+        if end["how"] not in ANSWERED:
+            yield Finding("in peace calls are answered", f"{end['n']} to {call['to']}: {end['how']}: {end['text']}")
+
+
+def in_peace(facts: Facts) -> Iterator[tuple[Line, Line]]:
+    """Calls that had a second and nothing in their way, with their ends: they are answered."""
     calls = {call["n"]: call for call in facts.of["call"]}
     storms = [(float("-inf"), float("-inf")), *facts.storms(AFTERMATH)]
     for end in facts.of["end"]:
         call = calls[end["n"]]
         hasty = call["timeout"] is not None and call["timeout"] < HASTY
         _, over = storms[bisect_right(storms, (end["t"], float("inf"))) - 1]
-        if end["how"] not in ANSWERED and not hasty and over < call["t"]:
-            yield Finding("in peace calls are answered", f"{end['n']} to {call['to']}: {end['how']}: {end['text']}")
+        if not hasty and over < call["t"]:
+            yield call, end
 
 
 def _honesty(facts: Facts) -> Iterable[Finding]:
@@ -215,6 +223,8 @@ def _back_where_it_was(facts: Facts) -> Iterable[Finding]:
         was, now = before[facts.name(life)], after[life]
         if now["serving"] > MOST_SERVING:
             yield Finding("what ended is closed", f"{life} has {now['serving']} threads that serve")
+        if now["links"] > MOST_LINKS:
+            yield Finding("what ended is closed", f"{life} has {now['links']} links")
         if now["to_redis"] > MOST_TO_REDIS[facts.births[life]["role"]]:
             yield Finding("what ended is closed", f"{life} has {now['to_redis']} connections to Redis")
         for what, allowed in ALLOWED.items():

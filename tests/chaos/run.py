@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tests.waiting import eventually
 
 from .accounts import KEPT, Book
-from .checker import SLACK, check, told_to_all
+from .checker import SLACK, check, in_peace, told_to_all
 from .facts import Facts, Finding
 from .ledger import read
 from .schedule import Blow, deal
@@ -223,6 +223,7 @@ def _report(wish: Wish, folder: Path) -> Report:
         "lost and counted": sum(line["lost"] + line["dropped"] for line in facts.of["stats"]),
         "dropped by a full outbox": sum(Book(facts).dropped.values()),
         "left": sum(line["news"] == "left" for line in facts.of["presence"]), "left, and had to be": told_to_all(facts),
+        "calls in peace": sum(1 for _ in in_peace(facts)),
         "whole after": round(max(whole, default=-1.0), 2),
     }  # fmt: skip
     return Report(check(lines, slack=wish.slack), numbers)

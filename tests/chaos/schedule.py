@@ -13,8 +13,8 @@ from typing import NamedTuple
 REDIS = "redis"
 LULLS = 120.0
 """Seconds from one lull to the next, the first of which begins the storm: in it nothing happens but that one worker is killed."""
-LULL_BEFORE, LULL_AFTER = 3.5, 7.0
-"""Seconds of peace before that death and after it, in which everybody must be told of it."""
+LULL_BEFORE, LULL_AFTER = 10.0, 7.0
+"""Seconds of peace before that death, when every call is answered, and after it, when everybody must be told of it."""
 
 
 class Blow(NamedTuple):

@@ -264,6 +264,9 @@ FORGED = {
     "a call that fails at the end": ("all call all", alter({"ok": False}, what="reached", life="w2-3", to="H")),
     "a call not tried at the end": ("all call all", drop(what="reached", life="w2-3", to="H")),
     "sockets that stayed open": ("what ended is closed", alter({"files": 91}, what="open", when="after", life="h1-1")),
+    "links that stayed open": (
+        "what ended is closed", alter({"links": 260, "files": 285}, what="open", when="after", life="h1-1"),
+    ),
     "connections to Redis that stayed open": (
         "what ended is closed", alter({"to_redis": 22, "files": 102}, what="open", when="after", life="h1-1"),
     ),

@@ -47,4 +47,5 @@ def test_a_net_of_containers_under_fire_keeps_its_promises(without_peers: Cluste
     assert numbers["durable, heard"] >= 500
     assert numbers["left"] >= 2
     assert numbers["left, and had to be"] >= 1
+    assert numbers["calls in peace"] >= 100
     assert numbers["NO"] + numbers["MAYBE"] >= 5

@@ -10,6 +10,7 @@ from benchmarks.storm.__main__ import ROWS
 from benchmarks.storm.shown import by_tests
 
 TESTS = """
+import os
 import pytest
 
 runs = []
@@ -20,6 +21,11 @@ def test_good():
 def test_bad_at_last():
     runs.append(1)
     assert len(runs) < 3, "the third of them"
+
+def test_dies():
+    runs.append(1)
+    if len(runs) == 3:
+        os._exit(7)
 
 def test_skipped():
     pytest.skip("not here")
@@ -57,6 +63,13 @@ def test_each_run_is_a_sample_and_what_did_not_pass_is_broken(
 def test_a_test_that_is_not_there_is_no_trial(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(AssertionError, match="test_gone"):
         list(by_tests({"gone": "test_made_up.py::test_gone"}, tmp_path_factory.mktemp("row"), 3, root=root))
+
+
+def test_a_trial_that_takes_all_down_with_it_does_not_count_as_none(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with pytest.raises(AssertionError, match="ended with 7"):
+        list(by_tests({"dies": "test_made_up.py::test_dies"}, tmp_path_factory.mktemp("row"), 3, root=root))
 
 
 def test_each_row_of_tests_names_tests_that_there_are() -> None:
