@@ -61,6 +61,7 @@ class Book:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
+        self._ids = {life: peer_id for peer_id, mine in facts.lives().items() for life in mine}
         self.triggered: defaultdict[Stream, list[float]] = defaultdict(list)
         for line in facts.of["pub"]:
             if line["event"] in {BEAT, KEPT}:
@@ -81,6 +82,16 @@ class Book:
             self.dropped[line["life"]] = max(self.dropped[line["life"]], line.get("events_dropped_outbox", 0))
         for line in facts.of["cut"]:
             self._cuts[line["life"]].append(line["t"])
+
+    def missing(self, subscriber: str, event: str) -> tuple[Counter[str], Counter[str]]:
+        """How many events of each publisher's id it has not heard: between others, and in all."""
+        least, most = Counter[str](), Counter[str]()
+        for stream, times in self.triggered.items():
+            if stream.event == event and stream.of != subscriber:
+                publisher, numbers = self._ids.get(stream.of, ""), set(self.heard.get((subscriber, stream), ()))
+                least[publisher] += max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
+                most[publisher] += len(times) - len(numbers)
+        return least, most
 
     def acknowledged(self, stream: Stream, n: int) -> float:
         """When Redis had surely taken an event, or never."""
@@ -149,19 +160,18 @@ def _told_of_gaps(facts: Facts, subscriber: str, lost: int, dropped: int) -> Ite
 
 def _counted(book: Book, subscriber: str, event: str) -> Iterator[Finding]:
     """Holes between what was heard are counted exactly; ends that nobody could see may be counted, or not."""
-    least = most = 0
-    for stream, times in book.triggered.items():
-        if stream.event == event and stream.of != subscriber:
-            numbers = set(book.heard.get((subscriber, stream), ()))
-            least += max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0
-            most += len(times) - len(numbers)
-    lines = [line for line in book.facts.of["gap"] if line["life"] == subscriber and line["event"] == event]
-    counted = sum(line["lost"] for line in lines)
-    if not least <= counted <= most:
-        yield Finding(
-            "every missing event is counted",
-            f"{subscriber}, {event}: {counted} counted; between what it heard {least} are missing, in all at most {most}",
-        )
+    counted: Counter[str] = Counter()
+    for line in book.facts.of["gap"]:
+        if line["life"] == subscriber and line["event"] == event:
+            counted[line["of"]] += line["lost"]
+    least, most = book.missing(subscriber, event)
+    for publisher in counted.keys() | most.keys():
+        if not least[publisher] <= counted[publisher] <= most[publisher]:
+            yield Finding(
+                "every missing event is counted",
+                f"{subscriber}, {event} of {publisher}: {counted[publisher]} counted; between what it heard "
+                f"{least[publisher]} are missing, in all at most {most[publisher]}",
+            )
 
 
 def _accounted(book: Book, subscriber: str, stream: Stream) -> Iterator[Finding]:

@@ -354,7 +354,7 @@ def keep_greeting() -> None:
 
 
 def on_gap(gap: hubnet.Gap) -> None:
-    ledger.write("gap", event=gap.event, lost=gap.lost, reason=gap.reason)
+    ledger.write("gap", event=gap.event, of=gap.publisher.decode(), lost=gap.lost, reason=gap.reason)
 
 
 def listen() -> None:

@@ -65,7 +65,7 @@ def good() -> list[Line]:
         line("w1-2", 2.65, "acked", beat=6, kept=6, dropped=0), line("w2-3", 2.6, "acked", beat=5, kept=5, dropped=0),
         line("w2-3", 23.0, "counters", events_published=14, events_sent_again=2),
         *[line(life, 23.0, "counters") for life in ("h1-1", "c1-4", "w1-5")],
-        line("c1-4", 23.0, "gap", event="beat", lost=1, reason="lost"), line("c1-4", 23.0, "stats", lost=1, dropped=0),
+        line("c1-4", 23.0, "gap", event="beat", of="W2", lost=1, reason="lost"), line("c1-4", 23.0, "stats", lost=1, dropped=0),
     ]  # fmt: skip
     there = {life: peer_id for life, peer_id in {**IDS, "w1-5": "W1"}.items() if life != "w1-2"}
     for life in there:
@@ -184,6 +184,7 @@ FORGED = {
     "a count of more than there was": (
         "every missing event is counted", both(alter({"lost": 7}, what="stats"), alter({"lost": 7}, what="gap")),
     ),
+    "a hole that was counted as one of another publisher": ("every missing event is counted", alter({"of": "W1"}, what="gap")),
     "a hole of which on_gap was not told": ("on_gap is told of every loss", drop(what="gap")),
     "a full queue of which on_gap was not told": ("on_gap is told of every loss", alter({"dropped": 2}, what="stats")),
     "nothing of all before one was heard": (
@@ -196,7 +197,7 @@ FORGED = {
     "a durable event in between": (
         "durable events come", both(
             drop(what="heard", event="kept", of="w2-3", n=3), alter({"lost": 2}, what="stats"),
-            add(line("c1-4", 22.0, "gap", event="kept", lost=1, reason="lost")),
+            add(line("c1-4", 22.0, "gap", event="kept", of="W2", lost=1, reason="lost")),
         ),
     ),
     "a durable event, the first to come after a cut": (
@@ -217,7 +218,7 @@ FORGED = {
     "a durable event of one that was killed, and Redis forgot it long after": (
         "durable events come", both(
             drop(what="heard", event="kept", of="w1-2", n=5), alter({"lost": 2}, what="stats"),
-            add(line("c1-4", 23.0, "gap", event="kept", lost=1, reason="lost")),
+            add(line("c1-4", 23.0, "gap", event="kept", of="W2", lost=1, reason="lost")),
             add(line("run", 15.0, "blow", number=7, kind="forget-redis", targets=["redis"]), line("run", 15.2, "over", number=7)),
         ),
     ),
@@ -225,7 +226,7 @@ FORGED = {
         "durable events come", both(
             *(drop(what="heard", event="kept", of="w2-3", n=n) for n in (1, 2, 3)),
             alter({"events_published": 13, "events_dropped_outbox": 1}, what="counters", life="w2-3"),
-            alter({"lost": 4}, what="stats"), add(line("c1-4", 22.0, "gap", event="kept", lost=3, reason="lost")),
+            alter({"lost": 4}, what="stats"), add(line("c1-4", 22.0, "gap", event="kept", of="W2", lost=3, reason="lost")),
         ),
     ),
     "an outbox thrown away by one that was asked to end": (
