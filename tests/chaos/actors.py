@@ -7,11 +7,8 @@ standard input, and when that ends, so does it.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import itertools
 import json
-import linecache
 import logging
 import os
 import random
@@ -29,6 +26,7 @@ import hubnet
 from .gate import Gate
 from .ledger import Ledger, Tally
 from .opened import connected_to, opened
+from .weight import weigh
 
 ROLE, NAME, FOLDER, WISHES = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
 LIFE = os.environ["CHAOS_LIFE"]
@@ -46,7 +44,6 @@ triggered = {BEAT: -1, KEPT: -1}
 """The number of the last event of each kind."""
 _numbers = itertools.count()
 _numbering = threading.Lock()
-_libc = ctypes.CDLL(None)
 
 
 # -- what everybody serves -----------------------------------------------------------------------------------------------
@@ -218,19 +215,6 @@ def check(wanted: dict[str, str]) -> None:
         ledger.write("reached", to=peer_id, ok=ok, text=text)
 
 
-def weigh(**about: Any) -> None:
-    """Say how much memory this process needs.
-
-    What the allocator keeps for later is handed back first, and the sources that a first traceback has read: both are no growth.
-    """
-    linecache.clearcache()
-    gc.collect()
-    _libc.malloc_trim(0)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    blocks = sys.getallocatedblocks()
-    ledger.write("weighed", rss=pages * os.sysconf("SC_PAGE_SIZE"), blocks=blocks, **about)
-
-
 def tell_what_is_open(when: str) -> None:
     """Threads, files and links of this process, without the actor's own threads, and what it weighs."""
     threads, sorts = len(list(Path("/proc/self/task").iterdir())), opened()
@@ -244,7 +228,7 @@ def tell_what_is_open(when: str) -> None:
         "open", when=when, threads=threads - serving, serving=serving, files=sorts.total(), links=links, named=named,
         to_redis=to_redis, sorts=sorts, modules=len(sys.modules),
     )  # fmt: skip
-    weigh(when=when)
+    ledger.write("weighed", when=when, **weigh())
 
 
 def tell_counters(*, bye: bool = False) -> None:
@@ -262,7 +246,7 @@ def obey(threads: list[threading.Thread], beats: list[threading.Thread]) -> None
         if wish["do"] == "pace":
             WISHES["pace"] = wish["pace"]
         elif wish["do"] == "weigh":
-            weigh(look=wish["look"])
+            ledger.write("weighed", look=wish["look"], **weigh())
         else:
             _obey(wish, threads, beats)
             ledger.write("obeyed", wish=wish["do"])

@@ -31,7 +31,7 @@ HASTY = 1.0
 """Seconds: who gives less may get none in peace either, on a busy machine."""
 GROWTH = 0.1
 """What a process may have more at the end than before the storm ..."""
-ALLOWED = {"threads": 2, "files": 3, "rss": 0, "blocks": 0}
+ALLOWED = {"threads": 2, "files": 3, "rss": 0, "used": 0}
 """... and this: a thread that just ends, a dial under way."""
 MOST_SERVING = 20
 """Threads that serve, or did a moment ago: 16 calls at most run at once."""

@@ -32,7 +32,7 @@ def looked(life: str, t: float, when: str, *, links: int = 10, files: int = 35) 
         line(
             life, t, "open", when=when, files=files, links=links, threads=20, serving=3, named={}, to_redis=5, sorts={}
         ),
-        line(life, t, "weighed", when=when, rss=40 << 20, blocks=90_000),
+        line(life, t, "weighed", when=when, rss=40 << 20, used=20 << 20),
     ]
 
 
@@ -274,7 +274,7 @@ FORGED = {
     "threads that serve nobody": ("what ended is closed", alter({"serving": 40}, what="open", when="after", life="h1-1")),
     "threads that stayed": ("what ended is closed", alter({"threads": 25}, what="open", when="after", life="h1-1")),
     "memory that stayed": ("what ended is closed", alter({"rss": 45 << 20}, what="weighed", when="after", life="h1-1")),
-    "objects that stayed": ("what ended is closed", alter({"blocks": 99_500}, what="weighed", when="after", life="h1-1")),
+    "objects that stayed": ("what ended is closed", alter({"used": 23 << 20}, what="weighed", when="after", life="h1-1")),
     "nobody looked before": (
         "what ended is closed", drop(when="before", life="h1-1"),
     ),
