@@ -20,12 +20,15 @@ class Teller:
     # publishes numbers, on and on, and how many it has told
     def __init__(self, durable):
         self.tell = hubnet.event("news", durable=durable)(lambda number: ((number,), {}))
-        self.told, self.on, self.longest = 0, threading.Event(), 0.0
+        self.told, self.on, self.at_rest, self.longest = 0, threading.Event(), threading.Event(), 0.0
         self.on.set()
         threading.Thread(target=self.run, daemon=True).start()
     def run(self):
         while True:
-            self.on.wait()
+            if not self.on.is_set():
+                self.at_rest.set()
+                self.on.wait()
+                self.at_rest.clear()
             begin = time.monotonic()
             self.tell(self.told)
             self.longest = max(self.longest, time.monotonic() - begin)
@@ -110,7 +113,7 @@ class Shore:
 
     def account(self) -> str:
         """What is wrong after Redis is back: with calls, listings, events, subscriptions or connections."""
-        self.teller.run("teller.on.clear()")
+        self.teller.run("teller.on.clear(); teller.at_rest.wait(5)")
         told = self.teller.ask("teller.told")
         dropped = self.teller.ask("hubnet.stats().get('events.dropped_outbox', 0)")
 
