@@ -58,10 +58,8 @@ class DurablePublisher(Publisher):
         self._kept_bytes = 0
         self._ages: dict[tuple[bytes, int], float] = {}  # of what is sent again: it gets no younger by it
         self._done_at = 0.0
-        self._unreplicated = (
-            0  # of the kept groups that a replica is to have: the last ones, which none is known to have
-        )
-        self._to_confirm = 0  # of the kept groups: all that a replica is to have
+        self._to_confirm = 0  # of the kept groups: those that a replica is to have
+        self._unreplicated = 0  # the last ones of those, which none is known to have
         self._why_unreplicated = ""
         self._asked = 0.0
         self._identity = ""
