@@ -93,6 +93,7 @@ class _Peer:
         with self._guard:
             if self.started or self._stopped:
                 return
+            self.started = True  # before it is: a signal's handler that comes here meanwhile begins no second one
             self.started = begin(self._begin, "hubnet-start") is not None
 
     def ready(self, deadline: float | None = None) -> Parts:

@@ -58,6 +58,7 @@ class Publisher:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._asleep = False
         self._busy = False
+        self._started = False
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._trouble = ""
@@ -80,8 +81,10 @@ class Publisher:
             while self._outbox and (self._bytes > self._most_bytes or len(self._outbox) > self._most_events):
                 self._drop_oldest()
             wake, self._asleep = self._asleep, False
-            if self._thread is None and not self._stopping:
+            first, self._started = not (self._started or self._stopping), True
+            if first:  # a signal's handler that publishes meanwhile begins no second one
                 self._thread = begin(self._run, "hubnet-publish")
+                self._started = self._thread is not None
         if wake:
             self._wake.put(None)
 

@@ -350,5 +350,4 @@ def test_an_async_handler_is_run_or_refused(peer: Callable[..., Actor], mouth: A
         return
     mouth.run("tell(1); tell(2)")
     eventually(lambda: len(ears.ask("beside")) == 2)
-    eventually(lambda: ears.ask("hubnet.stats()['events.queued']") == 0)
-    assert ears.ask("heard") == [1, 2]
+    eventually(lambda: ears.ask("heard") == [1, 2])  # what the handler has in hand waits no more, and has not run yet

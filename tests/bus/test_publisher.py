@@ -360,3 +360,23 @@ def test_what_redis_has_not_taken_when_a_peer_is_stopped_is_counted_and_told(
     assert one.counted("events.unsent") == 3
     assert one.publisher.waiting == 0
     assert "3 events were not taken by Redis before this peer was stopped" in caplog.text
+
+
+def test_a_signal_that_publishes_while_the_first_event_begins_the_thread_begins_no_second_one(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = wires(), wires()
+    heard = other.hear("done")
+    real, begun = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        real(thread)
+        if thread.name == "hubnet-publish":
+            begun.append(thread)
+            if len(begun) == 1:
+                one.publish("done", b"of the signal")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    one.publish("done", b"first")
+    eventually(lambda: heard == [b"first", b"of the signal"])
+    assert len(begun) == 1
