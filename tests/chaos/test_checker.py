@@ -369,3 +369,16 @@ def test_left_is_no_lie_of_whom_others_were_cut_off_from():
         line("eye-9", 3.4, "presence", news="left", id="W2"),
     )(lines)  # fmt: skip
     assert check(lines) == []
+
+
+def test_left_is_told_of_the_life_that_ended_last_though_one_before_it_was_never_told():
+    lines = good()
+    add(
+        line("w3-20", 1.0, "born", name="w3", role="worker", id="W3"),
+        line("run", 3.1, "ended", whose="w3-20", sent=3.0, how="kill", code=-9, text=""),
+        line("w3-9", 3.2, "born", name="w3", role="worker", id="W3"),
+        line("run", 12.1, "ended", whose="w3-9", sent=12.0, how="kill", code=-9, text=""),
+    )(lines)
+    assert found(lines) == {"left is told"}
+    add(line("eye-9", 12.3, "presence", news="left", id="W3"))(lines)
+    assert check(lines) == []
