@@ -144,7 +144,9 @@ def _presence(facts: Facts) -> Iterable[Finding]:
         ended = [life for life in mine if life in facts.ends and facts.ends[life]["sent"] <= line["t"]]
         unspent = [life for life in ended if life not in spent]
         if unspent:
-            spent.add(max(unspent, key=lambda life: facts.ends[life]["sent"]))  # those before it may never have been told
+            spent.add(
+                max(unspent, key=lambda life: facts.ends[life]["sent"])
+            )  # those before it may never have been told
         elif not any(_near(span, line["t"], facts.name(mine[0]), _CUTS) for span in facts.spans):
             promise = "left is told once" if ended else "nobody who lives has left"
             yield Finding(promise, f"{facts.name(mine[0])} at {line['t']:.3f}, lives {mine}")
