@@ -259,7 +259,7 @@ class Caller:
                 raise
             link.friendly, link.foreign_id = endpoint.friendly, peer_id
             link.on_stall = Doubt(self._dialler, endpoint.host, endpoint.port, _wanted(endpoint), self._silence)
-            known = self._known(endpoint)
+            known = self._known(endpoint, link)
             if link.kid != known[1].kid:
                 known[1].kid = link.kid
             if greeting != self._greeting:  # what it was greeted with holds no more: it serves this call alone
@@ -292,7 +292,8 @@ class Caller:
                 raise PeerUnreachable(f"{error}: {stale}", peer=peer_id) from stale
             raise
 
-    def _known(self, endpoint: Endpoint) -> _Known:
+    def _known(self, endpoint: Endpoint, link: Link) -> _Known:
+        """The peer that a fresh link leads to, and its pool."""
         with self._lock:
             known = self.pools.get(endpoint.peer_id)
             self._let_go_of_cold()
@@ -300,10 +301,11 @@ class Caller:
             if known and not same:
                 known[1].close()
             self.pools[endpoint.peer_id] = found = (endpoint, known[1] if known and same else Pool(self._dialler.kid))
+            found[1].meet(link)
             return found
 
     def _let_go_of_cold(self) -> None:
-        """A new peer is met: a good moment to close what leads to peers that have gone, or were not called for long."""
+        """A new link is met: a good moment to let go of peers that have gone, or were not called for long."""
         now = _now()
         for peer_id, (_, pool) in list(self.pools.items()):
             if pool.is_cold(now):

@@ -429,6 +429,11 @@ class Link:
         """Close the socket."""
         self._sock.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed here."""
+        return self._sock.fileno() < 0
+
     def disown(self) -> None:
         """In a forked child: let go of the parent's socket, without a word, while a read of it may be under way.
 

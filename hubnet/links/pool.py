@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import deque
 
 from hubnet.links.link import Link
@@ -24,6 +25,15 @@ class Pool:
         self.kid = kid
         self.idle: deque[Link] = deque()
         self.closed = False
+        self._met: list[weakref.ref[Link]] = []
+
+    def meet(self, link: Link) -> None:
+        """A fresh link, in use until it is given."""
+        self._met = [*self._open(), weakref.ref(link)]
+
+    def _open(self) -> list[weakref.ref[Link]]:
+        """The links that have not been closed, idle or in use."""
+        return [one for one in self._met if (link := one()) is not None and not link.closed]
 
     def take(self) -> Link | None:
         """An idle link that has not ended, or None."""
@@ -47,9 +57,9 @@ class Pool:
             self.retire()
 
     def is_cold(self, now: float) -> bool:
-        """Whether none of its idle links was used for a minute; the links themselves belong to whoever takes them."""
-        links = self.idle.copy()  # in one step: other threads take and give meanwhile
-        return bool(links) and all(now - link.used > IDLE_LIMIT for link in links)
+        """Whether no call uses a link of it, nor has for a minute: the peer has gone, or is not called any more."""
+        idle = self.idle.copy()  # in one step: other threads take and give meanwhile
+        return len(self._open()) <= len(idle) and all(now - link.used > IDLE_LIMIT for link in idle)
 
     def retire(self) -> bool:
         """Close the coldest link; whether there was one."""

@@ -86,6 +86,38 @@ def test_calls_at_once_have_a_link_each_and_share_them_later(ends: Ends) -> None
     assert one.caller.links == 8
 
 
+def test_nothing_is_kept_for_long_of_peers_that_were_called_and_vanished(ends: Ends) -> None:
+    one, there = ends().serve(), ends().serve(double)
+    for _ in range(5):
+        gone = ends().serve(double)
+        assert one.call(gone, "double", 1) == 2
+        (idle,) = one.caller.pools[gone.id][1].idle
+        gone.close()
+        cool(idle)
+        del one.book[gone.id]
+        with pytest.raises(PeerUnreachable):
+            one.call(gone, "double", 1)
+        assert one.call(there, "double", 1) == 2
+        one.caller.forget(there.id, there.own.incarnation)  # so the next call dials
+    assert len(one.caller.pools) <= 1
+
+
+def test_a_peer_whose_only_link_is_in_use_is_not_let_go_of(ends: Ends) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        begun.set()
+        return over.wait(10)
+
+    one, other, third = ends().serve(), ends().serve(wait), ends().serve(double)
+    call = Running(one.call, other, "wait")
+    assert begun.wait(10)
+    assert one.call(third, "double", 1) == 2
+    over.set()
+    assert call.result()
+    assert one.caller.links == 2
+
+
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_restarted_peer_on_the_same_address_is_told_apart_and_called_anew(ends: Ends, warm: bool) -> None:
     one, other = ends().serve(), ends().serve(double)

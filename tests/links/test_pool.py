@@ -87,3 +87,18 @@ def test_closing_says_goodbye_and_so_does_a_link_that_comes_back_later(links: li
 
     assert len(pool) == 0
     assert [far.receive(soon()).kind for _, far in links] == [7, 7, 7]
+
+
+def test_a_pool_is_cold_when_no_call_uses_a_link_of_it_nor_has_for_a_minute(links: list[tuple[Link, Link]]) -> None:
+    pool, now = Pool(), time.monotonic()
+    assert pool.is_cold(now)  # it leads nowhere
+    for near, _ in links:
+        pool.meet(near)
+    for number, (near, _) in enumerate(links):
+        assert not pool.is_cold(now + 1000), f"{3 - number} are in use"
+        if number == 1:
+            near.close()
+        else:
+            pool.give(near)
+    assert not pool.is_cold(now)
+    assert pool.is_cold(time.monotonic() + pool_room.IDLE_LIMIT + 1)
