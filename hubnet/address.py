@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 Resolved = list[tuple[int, tuple[Any, ...]]]
-_last_good: dict[tuple[str, int], Resolved] = {}
+_last_good: dict[str, Resolved] = {}
 _PATIENCE_WITH_LAST_GOOD = 0.5
 
 
@@ -46,7 +46,7 @@ def resolve(host: str, port: int, deadline: float) -> Resolved:
         done.set()
 
     threading.Thread(target=look_up, name=f"hubnet-lookup-{host}", daemon=True).start()
-    known = _last_good.get((host, port))
+    known = [(family, (ip, port, *rest)) for family, (ip, _, *rest) in _last_good.get(host, ())]
     left = deadline - time.monotonic()
     done.wait(max(0.0, min(left, _PATIENCE_WITH_LAST_GOOD) if known else left))
     if not answer:
@@ -55,5 +55,5 @@ def resolve(host: str, port: int, deadline: float) -> Resolved:
         raise UnknownName(f"the name {host} did not resolve in time")
     if isinstance(answer[0], OSError):
         raise UnknownName(str(answer[0])) from answer[0]
-    _last_good[host, port] = answer[0]
+    _last_good[host] = answer[0]
     return answer[0]
