@@ -7,7 +7,6 @@ runs twice that may not, and nothing that may have run is sent again unless its 
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 from typing import Any
 
 from hubnet.core import calls, codec, frames
@@ -88,6 +87,37 @@ class Ledger:
         promise(told != MAYBE or gives_up or not self._idempotent, "an idempotent call was not tried again")
 
 
+class _Link:
+    """One link that a line has made, as a caller uses it."""
+
+    closed = False
+    used = 0.0
+
+    def __init__(self, line: Line) -> None:
+        self.kid = line.kid
+        self._line = line  # whose ledger is that of the call that is under way
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Nothing comes unasked."""
+        return False
+
+    def say_bye(self) -> None:
+        """Nobody wants to know."""
+
+    def close(self) -> None:
+        """What fails is of no use any more."""
+        self.closed = True
+
+    def exchange(self, *request: Any) -> Any:
+        """One request and what comes back."""
+        return self._line.ledger.takes()
+
+    def exchange_plain(self, *request: Any) -> bytes | Frame:
+        """The same, of a small call."""
+        frame = self._line.ledger.takes()
+        return bytes(frame.body) if frame.kind == frames.RESULT else frame
+
+
 class Line:
     """Links to that peer, and the dialler that makes them."""
 
@@ -102,14 +132,7 @@ class Line:
             error = dial.Unreachable("nobody answers")
             error.how = dial.UNANSWERED
             raise error
-        return SimpleNamespace(
-            kid=self.kid, used=0.0, wait_readable=lambda seconds: False, close=lambda: None, say_bye=lambda: None,
-            exchange=lambda *request: self.ledger.takes(), exchange_plain=lambda *request: self._takes_plain(),
-        )  # fmt: skip
-
-    def _takes_plain(self) -> bytes | Frame:
-        frame = self.ledger.takes()
-        return bytes(frame.body) if frame.kind == frames.RESULT else frame
+        return _Link(self)
 
 
 def retries(seed: int) -> float:
