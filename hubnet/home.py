@@ -18,7 +18,8 @@ from hubnet.core.membership import Record
 from hubnet.counters import Counters
 from hubnet.directory import Directory, ask_over
 from hubnet.errors import AuthenticationError, CallError, HubnetError, NoHub, ProtocolError
-from hubnet.hub import LEAVE, REGISTER, RENEW, Hub
+from hubnet.hub import LEAVE, REGISTER, RENEW
+from hubnet.keeper import Keeper
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 
@@ -39,7 +40,7 @@ class Home:
         dialler: Dialler,
         counters: Counters,
         *,
-        hub: Hub | None,
+        keeper: Keeper | None,
         lease: float,
     ) -> None:
         self._own_id = own_id
@@ -48,7 +49,7 @@ class Home:
         self._directory = directory
         self._dialler = dialler
         self._counters = counters
-        self._hub = hub
+        self._keeper = keeper
         self._lease = lease
         self._wake = machine.Nudge()
         self._stopping = False
@@ -59,16 +60,16 @@ class Home:
 
     def start(self) -> None:
         """Register, and stay so; a hub does it itself."""
-        if self._hub:
-            self._hub.start(self.registered)
+        if self._keeper:
+            self._keeper.start(self.registered)
             return
         self._thread = threading.Thread(target=self._run, name="hubnet-home", daemon=True)
         self._thread.start()
 
     def announce(self) -> None:
         """The record has changed: tell the hub."""
-        if self._hub:
-            self._hub.announce()
+        if self._keeper:
+            self._keeper.announce()
         elif self._thread:
             self._wake.give()
 
@@ -87,8 +88,8 @@ class Home:
         """Withdraw and stop."""
         self._stopping = True
         self._wake.give()
-        if self._hub:
-            self._hub.close()
+        if self._keeper:
+            self._keeper.close()
         if self._thread:
             self._thread.join(2)
         if not (self._thread and self._thread.is_alive()):

@@ -28,6 +28,7 @@ from hubnet.environment import Settings
 from hubnet.errors import RemoteProtocolError
 from hubnet.home import Home
 from hubnet.hub import Hub
+from hubnet.keeper import Keeper
 from hubnet.links.calling import Caller
 from hubnet.links.dial import Dialler
 from hubnet.links.limits import Limits
@@ -88,12 +89,7 @@ class Parts:
         lease, suspect, reach = settings.lease, settings.suspect, settings.timeout
         store = world.store(self.broker, self.names)
         self.registry = Registry(store, self.names, self.ring, lease=lease, suspect=suspect, counters=self.counters)
-        self.hub = None
-        if settings.is_hub:
-            self.hub = Hub(
-                self.id, peer.record, self.registry, dialler, self.publisher, self.names, self.counters,
-                lease=lease, suspect=suspect, dial_backs=settings.dial_back_limit, has_room=self._has_room,
-            )  # fmt: skip
+        self.hub = self._made_hub(settings) if settings.is_hub else None
         self.directory = Directory(
             self.id,
             self.registry,
@@ -105,7 +101,14 @@ class Parts:
             hubs_run_redis=self.broker.embedded,
         )
         self.home = Home(
-            self.id, incarnation, peer.record, self.directory, dialler, self.counters, hub=self.hub, lease=lease
+            self.id,
+            incarnation,
+            peer.record,
+            self.directory,
+            dialler,
+            self.counters,
+            keeper=self.hub.keeper if self.hub else None,
+            lease=lease,
         )
         self.caller = Caller(
             dialler,
@@ -119,7 +122,7 @@ class Parts:
         self.directory.caller = self.caller
         self.directory.hear_presence_through(self._presence())
         if self.hub:
-            self.hub.consult(Colleagues(self.id, self.caller, self.registry))
+            self.hub.keeper.watch.colleagues = Colleagues(self.id, self.caller, self.registry)
         self._builtins = Connections()
         self._builtins.add(Connection(WHO, self._who, counted=False, builtin=True))
         self._builtins.add(Connection(WARN, warned, counted=False, builtin=True))
@@ -137,6 +140,16 @@ class Parts:
         )  # fmt: skip
         self._listed = listed
 
+    def _made_hub(self, settings: Settings) -> Hub:
+        """A hub's doors, and its hand in the register."""
+        lease, suspect = settings.lease, settings.suspect
+        keeper = Keeper(
+            self.id, self.peer.record, self.registry, self._dialler, self.publisher, self.names, self.counters,
+            lease=lease, suspect=suspect,
+        )  # fmt: skip
+        most = settings.dial_back_limit
+        return Hub(self.peer.record, self.registry, keeper, lease=lease, dial_backs=most, has_room=self._has_room)
+
     def start(self) -> None:
         """Serve, and register."""
         self.serving.start()
@@ -153,8 +166,7 @@ class Parts:
         """Withdraw, and close everything."""
         for close in (
             self._rotation.close, self.home.leave, self.directory.close, self.publisher.close, self.durable.close,
-            self.subscriber.close,
- self.caller.close, self.serving.close, self.registry.close, self.broker.close,
+            self.subscriber.close, self.caller.close, self.serving.close, self.registry.close, self.broker.close,
         ):  # fmt: skip
             try:
                 close()
@@ -254,7 +266,7 @@ class Parts:
     def ended(self, link: Link) -> None:
         """A link has ended."""
         if link.home and self.hub:
-            self.hub.ended(link)
+            self.hub.keeper.ended(link)
 
     def count(self, what: str) -> None:
         """Count something that happened."""
@@ -272,7 +284,7 @@ class Parts:
     def _secrets_changed(self) -> None:
         self.serving.let_go(self.ring.keys)
         if self.hub:
-            self.hub.sign_anew()
+            self.hub.keeper.sign_anew()
 
     def _renew_links(self) -> None:
         """What we dialled under another secret than the first is dialled anew."""

@@ -22,7 +22,7 @@ def test_whom_one_of_several_hubs_reaches_is_seen_by_who_asks_them_all(
     """Whether it is the first to be asked or the last."""
     with LocalNet(hubs=3, lease=600.0) as net:
         worker = net.peer(group="render")
-        watches = [hub._peer._parts.hub._watch for hub in net.hubs]
+        watches = [hub._peer._parts.hub.keeper.watch for hub in net.hubs]
         record = next(one.members[worker.id].record for one in watches if worker.id in one.members)
         monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)  # so that its home has to dial it as well
         for number, hub in enumerate(net.hubs):
@@ -62,7 +62,7 @@ def test_a_hub_for_which_there_is_no_thread_is_not_waited_for(monkeypatch: pytes
 
     with LocalNet(hubs=2, lease=600.0) as net:
         worker = net.peer(group="render")
-        watch = net.hubs[0]._peer._parts.hub._watch
+        watch = net.hubs[0]._peer._parts.hub.keeper.watch
         record = watch._registry.snapshot().records[worker.id]
         monkeypatch.setattr(watch.colleagues, "aside", aside)
         assert list(watch.colleagues.ask(record, LOOK_APART).wait()) == []
@@ -74,7 +74,7 @@ def test_of_many_hubs_three_are_asked_and_the_first_one_whatever_else_is_under_w
     """A switch that dies takes hundreds of peers at once, and each question has a thread and a link."""
     with LocalNet(hubs=2, lease=600.0) as net:
         worker = net.peer(group="render")
-        watch = net.hubs[0]._peer._parts.hub._watch
+        watch = net.hubs[0]._peer._parts.hub.keeper.watch
         record = watch._registry.snapshot().records[worker.id]
         under_way: list[Callable[[Seen | None], None]] = []
         hubs = [HubEntry(b"hub %d" % number, "10.0.0.1", number, bytes(16), 0.0) for number in range(9)]
@@ -97,8 +97,8 @@ def test_a_hub_that_may_open_no_more_files_has_no_say(monkeypatch: pytest.Monkey
         one, other = (hub._peer._parts.hub for hub in net.hubs)
         record = one._registry.snapshot().records[worker.id]
         monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)
-        monkeypatch.setattr(other._watch, "look", lambda *_: (Seen.SILENT, "no more files may be open here"))
+        monkeypatch.setattr(other.keeper.watch, "look", lambda *_: (Seen.SILENT, "no more files may be open here"))
         monkeypatch.setattr(other, "_has_room", lambda: False)
-        asked = one._watch.colleagues.ask(record, LOOK_APART)
+        asked = one.keeper.watch.colleagues.ask(record, LOOK_APART)
         eventually(lambda: next(asked.wait(), None) is None)
         assert asked.together_with(Seen.REFUSED) is Seen.REFUSED

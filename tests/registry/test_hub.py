@@ -28,8 +28,8 @@ def test_a_hub_that_was_stopped_does_not_write_again_whom_another_may_have_burie
     """Neither who was last heard before the stop, nor in the middle of a round: until it is heard from again."""
     with LocalNet(lease=LEASE) as net:
         worker = net.peer(group="render")
-        hub = net.hubs[0]._peer._parts.hub
-        member, record = hub._watch.members[worker.id], hub._watch.members[worker.id].record
+        hub = net.hubs[0]._peer._parts.hub.keeper
+        member, record = hub.watch.members[worker.id], hub.watch.members[worker.id].record
         member.heard = time.monotonic() - LEASE / 2 - 0.1
         assert hub._registry.withdraw(worker.id, record["incarnation"])
         hub._renew(float("-inf"), own=False, everyone=False)
@@ -47,7 +47,7 @@ def test_a_hub_that_may_open_no_more_files_buries_nobody_whom_it_cannot_dial(mon
 
     with LocalNet(lease=LEASE) as net:
         worker = net.peer(group="render")
-        watch = net.hubs[0]._peer._parts.hub._watch
+        watch = net.hubs[0]._peer._parts.hub.keeper.watch
         record = watch.members[worker.id].record
         assert watch.look(record) == (Seen.ALIVE, "")
         monkeypatch.setattr(watch._dialler, "_open", no_file)
@@ -60,7 +60,7 @@ def test_a_hub_that_may_open_no_more_files_buries_nobody_whom_it_cannot_dial(mon
 def crowd() -> Iterator[tuple[Watch, Snapshot]]:
     """A hub's eye, and a register with a thousand silent peers and as many leases of nobody."""
     with LocalNet(lease=LEASE) as net:
-        watch = net.hubs[0]._peer._parts.hub._watch
+        watch = net.hubs[0]._peer._parts.hub.keeper.watch
         shown = watch._registry.snapshot()
         record = next(iter(shown.records.values()))
         ids = [generate_id(1 + number, "127.0.0.1") for number in range(2000)]
@@ -112,7 +112,7 @@ def test_who_is_stopped_and_takes_no_more_links_is_silent_as_long_as_its_own_sta
 
     with LocalNet(lease=LEASE) as net:
         worker = net.peer(group="render")
-        watch = net.hubs[0]._peer._parts.hub._watch
+        watch = net.hubs[0]._peer._parts.hub.keeper.watch
         member = watch.members[worker.id]
         monkeypatch.setattr(watch._dialler, "_open", no_answer)
         assert watch.look(member.record)[0] is Seen.SILENT
@@ -127,7 +127,7 @@ def test_leases_are_given_anew_where_the_clock_of_the_register_was_set(
 ) -> None:
     with LocalNet(lease=LEASE, suspect=LEASE) as net:
         worker = net.peer(group="render")
-        hub = net.hubs[0]._peer._parts.hub
+        hub = net.hubs[0]._peer._parts.hub.keeper
         clock = hub._registry.clock
         hub._clock = clock._replace(ahead=clock.ahead - seconds)
         assert hub._follow_clock()
@@ -139,7 +139,7 @@ def test_another_hub_has_time_for_its_look(monkeypatch: pytest.MonkeyPatch) -> N
     """A peer that is silent takes all of it, and that is what the one who asks has to hear."""
     with LocalNet(hubs=2, lease=LEASE) as net:
         worker = net.peer(group="render")
-        first, other = (hub._peer._parts.hub._watch for hub in net.hubs)
+        first, other = (hub._peer._parts.hub.keeper.watch for hub in net.hubs)
         member = first.members.get(worker.id) or other.members[worker.id]
         net.pause(worker)
         monkeypatch.setattr(membership, "is_heard_from", lambda *_: False)
@@ -154,7 +154,7 @@ def test_whom_its_home_hears_lives_for_all_hubs_though_nobody_can_dial_it(monkey
 
     with LocalNet(hubs=2, lease=LEASE) as net:
         worker = net.peer(group="render")
-        watches = [hub._peer._parts.hub._watch for hub in net.hubs]
+        watches = [hub._peer._parts.hub.keeper.watch for hub in net.hubs]
         watches.sort(key=lambda one: worker.id not in one.members)  # its home first
         home, other = watches
         member = home.members[worker.id]
@@ -172,7 +172,7 @@ def test_a_silence_begins_with_the_look_that_found_it_and_ends_with_one_that_did
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with LocalNet(lease=LEASE) as net:
-        watch = net.hubs[0]._peer._parts.hub._watch
+        watch = net.hubs[0]._peer._parts.hub.keeper.watch
         moment = [1000]
         monkeypatch.setattr(watch_room, "time", SimpleNamespace(monotonic=lambda: moment[0]))
         silences = []
@@ -192,13 +192,13 @@ def test_a_hub_whose_own_record_is_refused_answers_what_it_is_asked(monkeypatch:
     """Another one may hold its id, which is no fault of the register's; only that is told at once to those who have no time."""
     with LocalNet(lease=LEASE) as net:
         net.peer(group="render")
-        hub = net.hubs[0]._peer._parts.hub
+        hub = net.hubs[0]._peer._parts.hub.keeper
         monkeypatch.setattr(hub, "_renew_and_look", mock.Mock(side_effect=ConfigError("another one holds the id")))
         hub.round()
-        assert hub._trouble == ""
+        assert hub.trouble == ""
         monkeypatch.setattr(hub, "_renew_and_look", mock.Mock(side_effect=BrokerUnavailable("it stands still")))
         hub.round()
-        assert hub._trouble == "it stands still"
+        assert hub.trouble == "it stands still"
 
 
 def test_a_member_whose_id_another_one_has_taken_is_no_member_any_more_and_the_others_are_renewed(
@@ -207,15 +207,15 @@ def test_a_member_whose_id_another_one_has_taken_is_no_member_any_more_and_the_o
     """Else its lease would be given to the other's record, which would be listed long after that one has died."""
     with LocalNet(hubs=2, lease=LEASE) as net:
         workers = [net.peer(group="render") for _ in range(6)]
-        hubs = [hub._peer._parts.hub for hub in net.hubs]
-        hubs.sort(key=lambda hub: -len(hub._watch.members))
-        (hub, other), homed = hubs, [worker.id for worker in workers if worker.id in hubs[0]._watch.members]
+        hubs = [hub._peer._parts.hub.keeper for hub in net.hubs]
+        hubs.sort(key=lambda hub: -len(hub.watch.members))
+        (hub, other), homed = hubs, [worker.id for worker in workers if worker.id in hubs[0].watch.members]
         contested, *rest = homed
         assert rest
-        mine = hub._watch.members[contested].record
+        mine = hub.watch.members[contested].record
         theirs = {**mine, "incarnation": "ab" * 16, "revision": mine["revision"] + 1}
         assert other._registry.write(contested, theirs, replaces=mine["incarnation"]).outcome == "written"
-        monkeypatch.setattr(hub._watch, "look", lambda *_: (Seen.ALIVE, ""))
+        monkeypatch.setattr(hub.watch, "look", lambda *_: (Seen.ALIVE, ""))
         asked: list[set[bytes]] = []
         renew = hub._registry.renew
         monkeypatch.setattr(
@@ -226,4 +226,4 @@ def test_a_member_whose_id_another_one_has_taken_is_no_member_any_more_and_the_o
         assert [contested in ids for ids in asked] == [True, False]
         assert all(set(rest) <= ids for ids in asked)
         assert hub._registry.snapshot().records[contested]["incarnation"] == theirs["incarnation"]
-        assert contested not in hub._watch.members
+        assert contested not in hub.watch.members

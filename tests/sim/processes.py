@@ -20,6 +20,7 @@ from hubnet.core.membership import HubEntry, Record
 from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable, HubnetError, PeerUnreachable
 from hubnet.hub import Hub
+from hubnet.keeper import Keeper
 from hubnet.links import dial
 from hubnet.links.context import NO_CALL, here
 from hubnet.registry import Registry
@@ -129,29 +130,30 @@ class HubProcess(Process):
     def __init__(self, world: World, host: str) -> None:
         super().__init__(world, host, "hubs")
         self.counters = Counters()
-        self.door = Hub(
+        self.keeper = Keeper(
             self.id, self.record, self.registry, self, self, NAMES, self.counters,  # type: ignore[arg-type]
-            lease=world.lease, suspect=world.suspect, dial_backs=10_000,
+            lease=world.lease, suspect=world.suspect,
         )  # fmt: skip
-        self.door.consult(Colleagues(self.id, self, self.registry))  # type: ignore[arg-type]
+        self.door = Hub(self.record, self.registry, self.keeper, lease=world.lease, dial_backs=10_000)
+        self.keeper.watch.colleagues = Colleagues(self.id, self, self.registry)  # type: ignore[arg-type]
         self._round()
 
     def _round(self) -> None:
-        pause = self.door.round()
-        self.door._publish_news()
+        pause = self.keeper.round()
+        self.keeper.publish_news()
         self.world.after(pause, lambda: self.when_awake(self._round))
 
     @property
     def members(self) -> dict[bytes, Any]:
         """Those whose home it is."""
-        return self.door._watch.members
+        return self.keeper.watch.members
 
     def hears(self, peer: Process) -> bool:
         return isinstance(peer, Peer) and peer.link is not None and peer.link.hub is self and peer.link.passes
 
     def link_ended(self, link: Link) -> None:
         link.ended = True
-        self.door.ended(link)  # type: ignore[arg-type]
+        self.keeper.ended(link)  # type: ignore[arg-type]
 
     def crash(self) -> None:
         """As by SIGKILL: its kernel ends its links at once."""

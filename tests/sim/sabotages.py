@@ -19,7 +19,7 @@ from hubnet.core.register import Register, Renewed
 from hubnet.core.sequence import Arrival, Sequence
 from hubnet.directory import Directory
 from hubnet.errors import MAYBE, NO, PeerUnreachable
-from hubnet.hub import Hub
+from hubnet.keeper import Keeper
 from hubnet.links.calling import Caller
 from hubnet.registry import Registry
 from hubnet.watch import Watch
@@ -69,7 +69,7 @@ def _one_alone(real: Any) -> Any:
 
 
 SABOTAGES: dict[str, tuple[Any, str, Change]] = {
-    "a clock that was set back is not followed": (Hub, "_follow_clock", lambda real: lambda self: None),
+    "a clock that was set back is not followed": (Keeper, "_follow_clock", lambda real: lambda self: None),
     "repeats are delivered": (Sequence, "arrive", _arrival(lambda said, _: Arrival(said.lost, 0))),
     "all is taken for a repeat": (Sequence, "arrive", _arrival(lambda said, count: Arrival(said.lost, count))),
     "holes are not counted": (Sequence, "arrive", _arrival(lambda said, _: Arrival(0, said.repeated))),
@@ -124,7 +124,7 @@ SABOTAGES: dict[str, tuple[Any, str, Change]] = {
     "the unreachable stay so": (Watch, "look_again", lambda real: lambda *args: None),
     "a lost register is not noticed": (Registry, "epoch", lambda real: property(lambda self: "", lambda self, value: None)),
     "members are not renewed": (Store, "renew", lambda real: lambda self, members, *rest: real(self, [], *rest)),
-    "the old one's record is not replaced": (Hub, "_write", lambda real: lambda self, peer_id, record: self._registry.write(
+    "the old one's record is not replaced": (Keeper, "write", lambda real: lambda self, peer_id, record: self._registry.write(
         peer_id, record)),
     "holes of durable events are not filled": (Refill, "_missing", lambda real: lambda *args: False),
     "after a cut nothing is read": (Refill, "back", lambda real: lambda *args: None),

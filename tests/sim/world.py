@@ -19,6 +19,7 @@ from unittest import mock
 
 from hubnet import colleagues as colleagues_room
 from hubnet import hub as hub_room
+from hubnet import keeper as keeper_room
 from hubnet import machine as machine_room
 from hubnet import registry as registry_room
 from hubnet import watch as watch_room
@@ -149,12 +150,12 @@ class World:
     def taking_over(self) -> Iterator[None]:
         """While it lasts the hub's rooms live in this world's time, and draw from its dice."""
         with ExitStack() as patches:
-            for room in (hub_room, watch_room, registry_room, colleagues_room):
+            for room in (hub_room, keeper_room, watch_room, registry_room, colleagues_room):
                 patches.enter_context(mock.patch.object(room, "time", self))
             patches.enter_context(mock.patch.object(Colleagues, "aside", self._aside))
             patches.enter_context(mock.patch.object(machine_room, "_jitter", self.dice))
             patches.enter_context(mock.patch.object(watch_room.Watch, "begin", lambda _, steps: self.steps(steps)))
-            for room in (hub_room, watch_room, registry_room, colleagues_room):
+            for room in (keeper_room, watch_room, registry_room, colleagues_room):
                 patches.enter_context(mock.patch.object(room._log, "disabled", True))
             yield
 

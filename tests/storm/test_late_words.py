@@ -62,7 +62,7 @@ def test_what_is_heard_late_of_an_old_process_removes_nothing_of_the_one_on_its_
     assert stands["pid"] == new.pid
     assert stands["incarnation"] != before
     home.signal(signal.SIGCONT)
-    eventually(lambda: home.ask(f"{peer_id!r} not in hub._watch.members"))
+    eventually(lambda: home.ask(f"{peer_id!r} not in hub.keeper.watch.members"))
     wanted = (
         [(peer_id, before, False)] if how == "says goodbye" else []
     )  # a hub that sees a new one there leaves it at that
