@@ -6,6 +6,7 @@ at most. Presence is a hint on which a hub is asked again, and only peers that l
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -376,8 +377,13 @@ class Directory:
 
 def endpoint_of(peer_id: bytes, record: Record) -> Endpoint:
     """Where a record says that its peer is."""
-    friendly = {name: record[name] for name in _FRIENDLY}
+    friendly = {name: _shared(record[name]) for name in _FRIENDLY}
     return Endpoint(peer_id, bytes.fromhex(record["incarnation"]), record["host"], record["port"], friendly)
+
+
+def _shared(value: Any) -> Any:
+    """One copy of what many records say: where Python is, who runs it, on which host and in which group."""
+    return sys.intern(value) if type(value) is str else value
 
 
 def _who_calls(peer_id: bytes) -> Endpoint | None:

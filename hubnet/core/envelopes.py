@@ -17,6 +17,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from hubnet.core.keys import Keyring
+from hubnet.core.recent import Recent
 from hubnet.errors import AuthenticationError
 
 MAGIC = b"HUBE"
@@ -26,8 +27,6 @@ _HEAD = Struct("<4sBBHIQ8s16s")
 _PROOF = 16
 _DURABLE = 1
 _PERSON = b"hubnet/1 event"
-_RECENT = 10_000
-"""Envelopes after which a publisher of none of them is forgotten, by twice as many."""
 
 
 class Sender(NamedTuple):
@@ -94,13 +93,11 @@ def _proof(key: bytes, channel: bytes, message: bytes) -> bytes:
 
 
 class Opener:
-    """Verifies envelopes. What the publishers of late have said of themselves is read once; others came and went."""
+    """Verifies envelopes."""
 
     def __init__(self, ring: Keyring) -> None:
         self._ring = ring
-        self._senders: dict[bytes, Sender] = {}
-        self._senders_before: dict[bytes, Sender] = {}
-        self._opened = 0
+        self._sender = Recent(_sender)
 
     def open(self, channel: bytes, data: bytes) -> Envelope:
         """A verified envelope.
@@ -117,19 +114,11 @@ class Opener:
         if not compare_digest(_proof(keys.event, channel, data[:-_PROOF]), data[-_PROOF:]) or version != 1:
             raise AuthenticationError("an envelope without a valid signature")
         end = _HEAD.size + sender_length
-        said = incarnation + data[_HEAD.size : end]
-        sender = self._senders.get(said) or self._sender(said)
-        self._opened += 1
-        if self._opened >= _RECENT:
-            self._opened, self._senders, self._senders_before = 0, {}, self._senders
+        sender = self._sender(incarnation + data[_HEAD.size : end])
         return Envelope(sender, first, count, data, end, bool(flags & _DURABLE))
 
-    def _sender(self, said: bytes) -> Sender:
-        sender = self._senders[said] = self._senders_before.get(said) or _read(said)
-        return sender
 
-
-def _read(said: bytes) -> Sender:
+def _sender(said: bytes) -> Sender:
     """What a publisher says of itself, after its incarnation."""
     fields = json.loads(said[16:])
     machine = sys.intern(str(fields["machine"]))  # many publishers, few machines

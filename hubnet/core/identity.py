@@ -12,9 +12,10 @@ from __future__ import annotations
 import binascii
 import re
 import reprlib
-from functools import lru_cache
+import sys
 from typing import NamedTuple
 
+from hubnet.core.recent import Recent
 from hubnet.errors import ConfigError
 
 NO_GROUP = "None"
@@ -113,7 +114,7 @@ def generate_id(port: int, host: str, group: str | None = None) -> bytes:
         TypeError, ConfigError: naming the parameter.
     """
     if type(host) is type(group) is str and type(port) is int:
-        return _generated_before(port, host, group)
+        return _generated_of_late((port, host, group))
     return _generated(port, host, group)
 
 
@@ -121,7 +122,8 @@ def _generated(port: int, host: str, group: str | None) -> bytes:
     return _spelled(host_name(host), whole(port, "port is a whole number", 0, 65535), group_name(group))
 
 
-_generated_before = lru_cache(maxsize=10_000)(_generated)  # the same records and ids come with every call; 3 MB each
+_generated_of_late = Recent[tuple[int, str, str | None], bytes](lambda where: _generated(*where))
+"""The same records come with every call, and the same ids."""
 
 
 def _spelled(host: str, port: int, group: str) -> bytes:
@@ -136,20 +138,29 @@ def decode_id(peer_id: bytes | str) -> Address:
         TypeError: neither bytes nor str.
         ValueError: this is no peer id.
     """
-    if not isinstance(peer_id, (bytes, str)):
-        raise TypeError(f"a peer id is bytes or str, not {came(peer_id)}")
     try:
-        return _decoded(str.encode(peer_id, "ascii") if isinstance(peer_id, str) else bytes(peer_id))
+        return _decoded_of_late(peer_id if type(peer_id) is bytes else _written(peer_id))
     except ValueError as error:  # binascii.Error and UnicodeError are ValueErrors
         raise ValueError(f"not a peer id (base64 of 'host:port -> group'), but {came(peer_id)}") from error
 
 
-@lru_cache(maxsize=10_000)
+def _written(peer_id: object) -> bytes:
+    if isinstance(peer_id, str):
+        return str.encode(peer_id, "ascii")
+    if isinstance(peer_id, bytes):
+        return bytes(peer_id)
+    raise TypeError(f"a peer id is bytes or str, not {came(peer_id)}")
+
+
 def _decoded(written: bytes) -> Address:
     where, arrow, group = binascii.a2b_base64(written).decode().partition(_ARROW)
     host, colon, port = where.rpartition(":")
-    address = Address(host_name(host[1:-1] if host.startswith("[") else host), int(port), group)
+    host = sys.intern(host_name(host[1:-1] if host.startswith("[") else host))  # many peers, few hosts and groups
+    address = Address(host, int(port), sys.intern(group))
     one_spelling = arrow and colon and _spelled(address.host, address.port, group_name(group)) == written
     if not one_spelling or not 0 <= address.port < 65536:
         raise ValueError(where)
     return address
+
+
+_decoded_of_late = Recent(_decoded)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubnet.core import envelopes
 from hubnet.core.envelopes import Opener, Packer, Sender
 from hubnet.core.keys import Keyring
 from hubnet.errors import AuthenticationError
@@ -44,22 +42,9 @@ def test_an_opener_tells_its_publishers_apart():
             assert opener.open(CHANNEL, packed(sender=sender)).sender == sender
 
 
-def test_an_opener_keeps_nothing_of_publishers_that_came_and_went(monkeypatch):
-    monkeypatch.setattr(envelopes, "_RECENT", 10)
-    opener, machine = Opener(RING), "of publishers that came and went"
-    for number in range(200):
-        opener.open(CHANNEL, packed(sender=SENDER._replace(incarnation=b"%016d" % number, machine=machine)))
-        gc.collect()
-        assert sum(type(one) is Sender and one.machine == machine for one in gc.get_objects()) <= 20
-
-
-def test_an_opener_reads_what_a_talkative_publisher_says_of_itself_once(monkeypatch):
-    monkeypatch.setattr(envelopes, "_RECENT", 10)
+def test_an_opener_reads_what_a_publisher_says_of_itself_once():
     opener = Opener(RING)
-    talkative = opener.open(CHANNEL, packed()).sender
-    for number in range(100):
-        opener.open(CHANNEL, packed(sender=SENDER._replace(incarnation=b"%016d" % number)))
-        assert opener.open(CHANNEL, packed()).sender is talkative
+    assert opener.open(CHANNEL, packed()).sender is opener.open(CHANNEL, packed()).sender
 
 
 @pytest.mark.parametrize("channel", [b"", CHANNEL[:-1], CHANNEL + b"x", b"hubnet:other:event:render:frame_done"])

@@ -1,0 +1,42 @@
+"""What is asked for again and again is worked out once; what is asked for no more is forgotten, however much came before it.
+
+Peers come and go for years, and each has an id, and says who it is. A bound on how many are kept would fit either a large
+fleet or a small process that has seen many; this one follows those that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class Recent(Generic[_Key, _Value]):
+    """A function's results, as long as they are asked for.
+
+    Args:
+        work_out: the function; what it raises is not kept.
+        span: a result that was not asked for within so many questions is forgotten before there were as many again.
+    """
+
+    def __init__(self, work_out: Callable[[_Key], _Value], span: int = 10_000) -> None:
+        self._work_out = work_out
+        self._span = span
+        self._asked = 0
+        self._now: dict[_Key, _Value] = {}
+        self._before: dict[_Key, _Value] = {}
+
+    def __call__(self, key: _Key) -> _Value:
+        """The result for this key."""
+        self._asked += 1
+        if self._asked > self._span:
+            self._asked, self._now, self._before = 1, {}, self._now
+        try:
+            return self._now[key]
+        except KeyError:
+            pass
+        value = self._before[key] if key in self._before else self._work_out(key)
+        self._now[key] = value
+        return value
