@@ -6,7 +6,6 @@ at most. Presence is a hint on which a hub is asked again, and only peers that l
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,10 +40,10 @@ from hubnet.links.context import here
 from hubnet.links.dial import ITSELF, Dialler, Unreachable
 from hubnet.links.link import Link
 from hubnet.registry import Registry
+from hubnet.whereabouts import FRIENDLY, Whereabouts, endpoint_of
 
 WHO = "hubnet:who"
 _ANSWER_LIMIT = 5.0
-_FRIENDLY = ("group", "host", "port", "hub", "executable", "user")
 _TIGHT = 0.25  # the last part of the time: whoever is asked in it may have no chance to answer
 
 
@@ -86,7 +85,7 @@ class Directory:
         self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._entries: list[HubEntry] = []
         self._turns = Turns(lease)
-        self._endpoints: dict[bytes, Endpoint] = {}
+        self._known = Whereabouts(lambda peer_id: self.caller is not None and peer_id in self.caller.pools)
         self._asking: dict[bytes, threading.RLock] = {}
         self._listings: dict[Query, _Kept] = {}
         self._lock = threading.Lock()
@@ -163,7 +162,9 @@ class Directory:
         peer_id = said["id"]
         if digest_of(peer_id) != link.foreign.digest:
             raise AuthenticationError(f"{host}:{port} names an id that it did not prove")
-        return self._keep(Endpoint(peer_id, link.foreign.incarnation, host, port, said["friendly"]))
+        endpoint = Endpoint(peer_id, link.foreign.incarnation, host, port, said["friendly"])
+        self._known.keep(endpoint)
+        return endpoint
 
     def who_is(self, host: str, port: int, tag: str, deadline: float) -> bytes:
         """The id of the peer at host and port, for a call to it.
@@ -284,7 +285,7 @@ class Directory:
             PeerUnreachable: the register does not know it.
             NoHub: nobody could say.
         """
-        before = self._endpoints.get(peer_id)
+        before = self._known.get(peer_id)
         told = _who_calls(peer_id)
         if told is not None and before is not None and before.incarnation == told.incarnation:
             told = None  # where it was reached is worth more than the address in its id
@@ -294,7 +295,7 @@ class Directory:
         if not asking.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise NoHub("no hub answered in time")
         try:  # of many threads that want the same peer one asks: each would open a link to the hub
-            now = self._endpoints.get(peer_id)
+            now = self._known.get(peer_id)
             return self._resolved(peer_id, deadline) if now is None or now is before else now
         finally:
             self._asking.pop(peer_id, None)
@@ -304,23 +305,21 @@ class Directory:
         """Where a peer is, as a hub says now."""
         record = self.ask(RESOLVE, (peer_id,), deadline)
         if record is None:
-            self._endpoints.pop(peer_id, None)
+            self._known.drop(peer_id)
             where = decode_id(peer_id)
             raise PeerUnreachable(
                 f"{where.host}:{where.port} in group {where.group} is not in the register: it has left, or has not come yet",
                 peer=peer_id,
             )
-        return self._keep(endpoint_of(peer_id, record))
+        endpoint = endpoint_of(peer_id, record)
+        self._known.keep(endpoint)
+        return endpoint
 
     def _where_hub_is(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
         """For asking hubs themselves: the entry that is being tried, and no other."""
         endpoint = self._hub_endpoints[peer_id]
         if fresh:
             raise PeerUnreachable(f"no hub at {endpoint.host}:{endpoint.port} any more", peer=peer_id)
-        return endpoint
-
-    def _keep(self, endpoint: Endpoint) -> Endpoint:
-        self._endpoints[endpoint.peer_id] = endpoint
         return endpoint
 
     # -- listings --------------------------------------------------------------------------------------------------
@@ -342,7 +341,7 @@ class Directory:
             if live and before == self._changes:
                 self._listings[query] = _Kept(records, at)
         for peer_id, record in records.items():
-            self._keep(endpoint_of(peer_id, record))
+            self._known.keep(endpoint_of(peer_id, record))
         return records
 
     def wait_for_change(self, since: int, deadline: float) -> int:
@@ -371,19 +370,8 @@ class Directory:
             self._listings.clear()
             self._changed.notify_all()
         for what, peer_id in news:
-            if what == "left" and (known := self._endpoints.pop(peer_id.encode(), None)) and self.caller:
+            if what == "left" and (known := self._known.drop(peer_id.encode())) and self.caller:
                 self.caller.forget(known.peer_id, known.incarnation)
-
-
-def endpoint_of(peer_id: bytes, record: Record) -> Endpoint:
-    """Where a record says that its peer is."""
-    friendly = {name: _shared(record[name]) for name in _FRIENDLY}
-    return Endpoint(peer_id, bytes.fromhex(record["incarnation"]), record["host"], record["port"], friendly)
-
-
-def _shared(value: Any) -> Any:
-    """One copy of what many records say: where Python is, who runs it, on which host and in which group."""
-    return sys.intern(value) if type(value) is str else value
 
 
 def _who_calls(peer_id: bytes) -> Endpoint | None:
@@ -391,9 +379,9 @@ def _who_calls(peer_id: bytes) -> Endpoint | None:
     link = here.call.link
     if link is None or link.foreign_id != peer_id:
         return None
-    friendly = {**dict.fromkeys(_FRIENDLY, ""), **link.friendly, **decode_id(peer_id)._asdict()}
+    friendly = {**dict.fromkeys(FRIENDLY, ""), **link.friendly, **decode_id(peer_id)._asdict()}
     return Endpoint(
-        peer_id, link.foreign.incarnation, friendly["host"], friendly["port"], {one: friendly[one] for one in _FRIENDLY}
+        peer_id, link.foreign.incarnation, friendly["host"], friendly["port"], {one: friendly[one] for one in FRIENDLY}
     )
 
 
