@@ -45,8 +45,13 @@ def resolve(host: str, port: int, deadline: float) -> Resolved:
             answer.append(OSError(f"no host name: {error}"))
         done.set()
 
-    threading.Thread(target=look_up, name=f"hubnet-lookup-{host}", daemon=True).start()
     known = [(family, (ip, port, *rest)) for family, (ip, _, *rest) in _last_good.get(host, ())]
+    try:
+        threading.Thread(target=look_up, name=f"hubnet-lookup-{host}", daemon=True).start()
+    except RuntimeError as error:
+        if known:
+            return known
+        raise UnknownName(f"there is no thread to look the name {host} up with ({error})") from error
     left = deadline - time.monotonic()
     done.wait(max(0.0, min(left, _PATIENCE_WITH_LAST_GOOD) if known else left))
     if not answer:

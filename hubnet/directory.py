@@ -39,6 +39,7 @@ from hubnet.links.calling import Caller, Endpoint, raise_remote
 from hubnet.links.context import here
 from hubnet.links.dial import ITSELF, Dialler, Unreachable
 from hubnet.links.link import Link
+from hubnet.links.threads import begin
 from hubnet.registry import Registry
 from hubnet.whereabouts import FRIENDLY, Whereabouts, endpoint_of
 
@@ -269,8 +270,9 @@ class Directory:
             except BaseException as error:
                 failed.append(error)
 
-        asking = threading.Thread(target=ask, name="hubnet-ask", daemon=True)
-        asking.start()
+        asking = begin(ask, "hubnet-ask")
+        if asking is None:
+            raise BrokerUnavailable("there is no thread to ask the register with: end some, or raise the limit")
         asking.join(max(0.0, deadline - time.monotonic()))
         if failed:
             raise failed[0]

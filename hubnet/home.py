@@ -22,6 +22,7 @@ from hubnet.hub import LEAVE, REGISTER, RENEW
 from hubnet.keeper import Keeper
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
+from hubnet.links.threads import begin
 
 _ANSWER_LIMIT = 5.0
 _LET = 0.05
@@ -58,13 +59,12 @@ class Home:
         self.registered = threading.Event()
         self.trouble = ""
 
-    def start(self) -> None:
-        """Register, and stay so; a hub does it itself."""
+    def start(self) -> bool:
+        """Register, and stay so; whether there is a thread for it. A hub does it itself."""
         if self._keeper:
-            self._keeper.start(self.registered)
-            return
-        self._thread = threading.Thread(target=self._run, name="hubnet-home", daemon=True)
-        self._thread.start()
+            return self._keeper.start(self.registered)
+        self._thread = self._thread or begin(self._run, "hubnet-home")
+        return self._thread is not None
 
     def announce(self) -> None:
         """The record has changed: tell the hub."""

@@ -22,6 +22,7 @@ from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable, ConfigError, HubnetError, NoHub
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
+from hubnet.links.threads import begin
 from hubnet.registry import Clock, Registry, Snapshot
 from hubnet.watch import Watch
 
@@ -67,11 +68,15 @@ class Keeper:
         self.trouble = ""
         self.watch = Watch(own_id, registry, dialler, counters, self.tell, lease=lease, suspect=suspect)
 
-    def start(self, registered: threading.Event) -> None:
-        """Begin with the rounds; the event is set while the register has this hub's own record."""
+    def start(self, registered: threading.Event) -> bool:
+        """Begin with the rounds; whether there is a thread for them.
+
+        Args:
+            registered: set while the register has this hub's own record.
+        """
         self._registered = registered
-        self._thread = threading.Thread(target=self._run, name="hubnet-hub", daemon=True)
-        self._thread.start()
+        self._thread = self._thread or begin(self._run, "hubnet-hub")
+        return self._thread is not None
 
     def close(self) -> None:
         """Withdraw the hub's own record and stop; members find another hub."""

@@ -150,12 +150,9 @@ class Parts:
         most = settings.dial_back_limit
         return Hub(self.peer.record, self.registry, keeper, lease=lease, dial_backs=most, has_room=self._has_room)
 
-    def start(self) -> None:
-        """Serve, and register."""
-        self.serving.start()
-        if self._listed:
-            self.home.start()
-        self._rotation.start()
+    def start(self) -> bool:
+        """Serve, and register; False: there is no thread for something of it now, and it is to be asked again."""
+        return self.serving.start() and (not self._listed or self.home.start()) and self._rotation.start()
 
     def drain(self, grace: float) -> bool:
         """Take no new calls, and wait for those that run; whether all ended in time."""

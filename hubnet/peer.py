@@ -176,7 +176,13 @@ class _Peer:
         for wish in wishes:
             if wish in self.tables.subscriptions:  # its module may have been reloaded meanwhile
                 self._subscribe(wish, parts)
-        parts.start()
+        while not self._begin_with(parts):
+            time.sleep(_START_AGAIN)
+
+    def _begin_with(self, parts: Parts) -> bool:
+        """Whether nothing of it is left to be begun: the system may have no threads just now."""
+        with self._guard:
+            return self._stopped or parts.start()
 
     def stop(self, grace: float = GRACE) -> bool:
         """Drain, withdraw and close everything; whether all calls ended within `grace` seconds."""

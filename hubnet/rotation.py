@@ -18,6 +18,7 @@ from hubnet.broker import Broker
 from hubnet.core.keys import Keyring
 from hubnet.environment import Settings
 from hubnet.errors import ConfigError
+from hubnet.links.threads import begin
 
 STATE = "hubnet:secrets"
 _LOOK = 1.0
@@ -79,11 +80,11 @@ class Rotation:
         self._renewed = 0.0
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin to watch; a peer without such a file needs no thread for it."""
-        if self._settings.secret_file:
-            self._thread = threading.Thread(target=self._run, name="hubnet-secrets", daemon=True)
-            self._thread.start()
+    def start(self) -> bool:
+        """Begin to watch; whether there is a thread for it. A peer without such a file needs none."""
+        if self._settings.secret_file and self._thread is None:
+            self._thread = begin(self._run, "hubnet-secrets")
+        return not self._settings.secret_file or self._thread is not None
 
     def close(self) -> None:
         """Watch no longer."""

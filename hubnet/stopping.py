@@ -31,7 +31,10 @@ def signals(finish: Callable[[], None], wake: Callable[[], None]) -> Iterator[No
     def stop(*_: object) -> None:
         if not asked.is_set():
             asked.set()
-            threading.Thread(target=finish, name="hubnet-stop", daemon=True).start()
+            try:
+                threading.Thread(target=finish, name="hubnet-stop", daemon=True).start()
+            except RuntimeError:  # no thread is to be had: the main one does it, whatever it waits in
+                finish()
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

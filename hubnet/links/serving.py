@@ -107,6 +107,8 @@ class Serving:
         self._host = host
         self._patience = patience
         self._workers = Workers(self)
+        listener.setblocking(False)
+        self._workers.watch(self._listener_fd)
         self._limits = limits
         self._links: dict[int, Link] = {}
         self._links_of: Counter[bytes] = Counter()
@@ -118,11 +120,9 @@ class Serving:
         self._made_room = 0.0
         self._draining = False
 
-    def start(self) -> None:
-        """Begin to accept."""
-        self._listener.setblocking(False)
-        self._workers.watch(self._listener_fd)
-        self._workers.start()
+    def start(self) -> bool:
+        """Begin to accept; whether there is a thread for it."""
+        return self._workers.start()
 
     @property
     def links(self) -> int:

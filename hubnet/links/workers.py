@@ -7,18 +7,17 @@ spare ones retire, and the last one of a closed room puts out the light.
 
 from __future__ import annotations
 
-import logging
 import select
 import threading
 import time
 from typing import Protocol
 
 from hubnet import machine
+from hubnet.links.threads import begin
 
 _SPARE_AFTER = 10.0
 _MOST = 512
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-_log = logging.getLogger("hubnet")
 
 
 class Room(Protocol):
@@ -49,16 +48,18 @@ class Workers:
         self._room = room
         self._epoll = select.epoll()
         self._nudge = machine.Nudge()
+        self._epoll.register(self._nudge.fileno, _ARMED)
         self._lock = threading.Lock()
         self._threads = 0
         self._dark = False
         self.waiting = 0
         self.closed = False
 
-    def start(self) -> None:
-        """Begin with one."""
-        self._epoll.register(self._nudge.fileno, _ARMED)
-        self._spawn()
+    def start(self) -> bool:
+        """Begin with one; whether there is any."""
+        if not self._threads:
+            self._spawn()
+        return self._threads > 0
 
     def watch(self, fd: int) -> None:
         """Wait for a descriptor's first event as well."""
@@ -104,12 +105,9 @@ class Workers:
             if self.closed:
                 return
             self._threads += 1
-        try:
-            threading.Thread(target=self._work, name="hubnet-serve", daemon=True).start()
-        except RuntimeError as error:  # the system's limit of threads: those that there are must do
+        if begin(self._work, "hubnet-serve") is None:  # those that there are must do
             with self._lock:
                 self._threads -= 1
-            _log.error("no further thread can be started to serve: %s", error)
 
     def _work(self) -> None:
         poll, on_event = self._epoll.poll, self._room.on_event

@@ -418,28 +418,6 @@ def test_importing_never_waits_and_never_fails_for_the_network(alone: Net) -> No
     assert worker.ask("who.__name__") == "who"
 
 
-@pytest.mark.processes
-def test_a_peer_for_which_there_was_no_thread_starts_when_there_is_one_again(alone: Net, hub: Actor) -> None:
-    one = alone.actor(
-        """
-        import threading, time
-        real, until = threading.Thread.start, time.monotonic() + 1.5
-        def start(thread):
-            if thread.name == "hubnet-start" and time.monotonic() < until:
-                raise RuntimeError("can't start new thread")
-            real(thread)
-        threading.Thread.start = start
-        import hubnet
-        @hubnet.connect
-        def early(): pass
-        """
-    )
-    assert one.ask("len(hubnet.wait_for(1, timeout=20)['peers'])") == 1
-    assert one.ask("time.monotonic() > until")
-    assert one.leave() == 0
-    assert "a thread is wanted: hubnet-start" in one.said
-
-
 def test_a_call_for_a_tag_that_is_still_being_imported_waits_for_it(alone: Net, hub: Actor) -> None:
     alone.module(
         "slowly",
