@@ -37,6 +37,7 @@ _PATIENCE = 25.0
 _MORE_BEATS = 2.0
 _BEATS_FOR_ONE_KEPT = 4
 _LOOK = 0.25
+_KNOWN = 200
 ledger = (Tally if WISHES.get("tally") else Ledger)(FOLDER / f"{LIFE}.jsonl")
 quiet, silent, hears_itself = threading.Event(), threading.Event(), threading.Event()
 gate = Gate()
@@ -126,7 +127,7 @@ def noted(
 
 
 class Load:
-    """One thread of calls, of all kinds, to whoever was ever listed."""
+    """One thread of calls, of all kinds, to those that were listed last, most of which have ended by and by."""
 
     def __init__(self, known: list[bytes], number: int) -> None:
         self._known = known
@@ -180,6 +181,7 @@ def keep_listing(known: list[bytes]) -> None:
         def learn() -> bool:
             listed = hubnet.peers(groups="farm", refresh=True)["peers"]
             known.extend(peer_id for peer_id in listed if peer_id not in known)
+            del known[:-_KNOWN]
             return True
 
         with gate.through():

@@ -31,8 +31,12 @@ from .schedule import KINDS, REDIS, Blow, Cast
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {"hub": "hubs", "worker": "farm", "caller": "callers"}
-ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "PYTHONMALLOC": "malloc"}
-"""One with an arena for each thread, or with arenas of its own that few objects keep from going back, hides a leak in noise."""
+ALLOCATOR = {
+    "PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072",
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
+}  # fmt: skip
+"""What an allocator keeps for later hides a leak, or looks like one: arenas of Python's and of each thread, what a thread has
+freed (up to 0.2 MB for each, which glibc counts as in use), and the place of what was large once."""
 _LEAVE_LIMIT = 30.0
 SPARED = ("w1", "c1")
 _SMALL_OUTBOX = {"w2": "64KiB,12"}
