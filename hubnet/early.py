@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from hubnet.counters import Counters
 
@@ -10,8 +11,9 @@ from hubnet.counters import Counters
 class Early:
     """Events in their order; the oldest go when there are too many, counted. Guarded by whoever owns it."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, is_durable: Callable[[str], bool]) -> None:
         self._counters = counters
+        self._is_durable = is_durable
         self._events: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
 
@@ -24,8 +26,10 @@ class Early:
         self._events.append((name, body))
         self._bytes += len(body)
         while self._bytes > most_bytes or len(self._events) > most_events:
-            self.take()
+            oldest, _ = self.take()
             self._counters.add("events.dropped_outbox")
+            if self._is_durable(oldest):
+                self._counters.add("events.dropped_durable")
 
     def take(self) -> tuple[str, bytes]:
         """The oldest one."""

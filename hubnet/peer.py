@@ -84,7 +84,7 @@ class _Peer:
         self._parts: Parts | None = None
         self._subscribed: dict[SubscriptionWish, Subscription] = {}
         self._ways: dict[str, tuple[Callable[[bytes, bytes], None], bytes]] = {}
-        self._early = Early(self.counters)
+        self._early = Early(self.counters, lambda name: bool(self.tables.durable.get(name)))
 
     # -- life ------------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,10 @@ class DurablePublisher(Publisher):
         """From now on events of this channel are done only once a replica has them, too."""
         self._to_replicate.add(channel)
 
+    def _count_dropped(self) -> None:
+        super()._count_dropped()
+        self._counters.add("events.dropped_durable")
+
     def _is_pending(self) -> bool:
         return super()._is_pending() or self._unreplicated > 0
 

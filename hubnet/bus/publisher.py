@@ -93,6 +93,9 @@ class Publisher:
         size = len(body)
         self._bytes -= size
         self._skipped[channel] += 1
+        self._count_dropped()
+
+    def _count_dropped(self) -> None:
         self._counters.add("events.dropped_outbox")
 
     @property

@@ -303,6 +303,14 @@ def test_events_of_a_peer_that_has_not_started_are_bounded_in_number(alone: Net)
 
 
 @pytest.mark.processes
+def test_of_the_events_that_an_outbox_dropped_the_durable_ones_are_told_apart(alone: Net) -> None:
+    mouth = alone.actor(NEWS, HUBNET_OUTBOX="1MiB,50", **NO_START)
+    mouth.run("@hubnet.event('kept', durable=True)\ndef keep(n): return (n,), {}")
+    mouth.run("for number in range(30): keep(number); tell(number)")
+    assert mouth.ask("[hubnet.stats()['events.dropped_' + which] for which in ('outbox', 'durable')]") == [10, 5]
+
+
+@pytest.mark.processes
 def test_events_of_a_peer_that_has_not_started_are_bounded_in_bytes(alone: Net) -> None:
     mouth = alone.actor(NEWS, HUBNET_OUTBOX="4MiB", **NO_START)
     mouth.run("tell(bytes(1_000_000))")

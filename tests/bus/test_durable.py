@@ -342,6 +342,17 @@ def test_of_another_kind_of_stream_it_is_all_sent_again(server: Server, wires: W
     eventually(lambda: one.counted("events.sent_again") >= 1)
 
 
+def test_durable_events_that_a_full_outbox_drops_are_counted_apart(server: Server, wires: Wires) -> None:
+    one = wires(outbox=(1 << 20, 10))
+    server.kill()
+    for number in range(30):
+        one.publish("done", b"%d" % number)
+        one.keep("done", b"%d" % number)
+    dropped = {which: one.counted(f"events.dropped_{which}") for which in ("outbox", "durable")}
+    assert dropped["durable"] == 30 - one.durable.waiting == 20
+    assert dropped["outbox"] == 60 - one.durable.waiting - one.publisher.waiting == 40
+
+
 def test_what_was_acknowledged_longer_ago_is_not_sent_again(server: Server, wires: Wires, monkeypatch) -> None:
     monkeypatch.setattr(durable, "KEPT_SECONDS", 0.0)
     one = wires()

@@ -73,15 +73,21 @@ class Book:
         self._acks: defaultdict[Stream, list[tuple[int, float]]] = defaultdict(list)
         self._cuts: defaultdict[str, list[float]] = defaultdict(list)
         self._outages: dict[str, list[tuple[float, float]]] = {}
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[Stream] = Counter()
         for line in facts.of["acked"]:
-            self.dropped[line["life"]] = max(self.dropped[line["life"]], line["dropped"])
+            self._note_dropped(line["life"], line["dropped"], line["dropped_durable"])
             for event in (BEAT, KEPT):
                 self._acks[Stream(line["life"], event)].append((line[event], line["t"]))
         for line in facts.of["counters"]:
-            self.dropped[line["life"]] = max(self.dropped[line["life"]], line.get("events_dropped_outbox", 0))
+            self._note_dropped(
+                line["life"], line.get("events_dropped_outbox", 0), line.get("events_dropped_durable", 0)
+            )
         for line in facts.of["cut"]:
             self._cuts[line["life"]].append(line["t"])
+
+    def _note_dropped(self, life: str, dropped: int, of_durable: int) -> None:
+        for event, many in ((BEAT, dropped - of_durable), (KEPT, of_durable)):
+            self.dropped[Stream(life, event)] = max(self.dropped[Stream(life, event)], many)
 
     def missing(self, subscriber: str, event: str) -> tuple[Counter[str], Counter[str]]:
         """How many events of each publisher's id it has not heard: between others, and in all."""
@@ -186,7 +192,7 @@ def _accounted(book: Book, subscriber: str, stream: Stream) -> Iterator[Finding]
             broken.append(n)
         if not first < n < last and not _has_a_reason(book, subscriber, stream, n, when):
             unaccounted.append(n)
-    dropped = book.dropped[stream.of]  # by the publisher, which has counted them: it may have been these, and no more
+    dropped = book.dropped[stream]  # by the publisher, which has counted them: it may have been these, and no more
     where = f"{subscriber} of {stream.of}, {stream.event}"
     if len(broken) > dropped:
         yield Finding("durable events come", f"{where}: {_some(broken)} of {len(book.triggered[stream])} never came")

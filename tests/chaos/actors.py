@@ -312,7 +312,9 @@ def keep_flushing() -> None:
     while not silent.wait(_LOOK):
         so_far = dict(triggered)
         if hubnet.flush(_LOOK):
-            ledger.write("acked", dropped=hubnet.stats().get("events.dropped_outbox", 0), **so_far)
+            told = hubnet.stats()
+            dropped, of_durable = (told.get(f"events.dropped_{which}", 0) for which in ("outbox", "durable"))
+            ledger.write("acked", dropped=dropped, dropped_durable=of_durable, **so_far)
 
 
 def keep_noting_cuts() -> None:
