@@ -83,7 +83,6 @@ class Directory:
         self._lease = lease
         self._hubs_run_redis = hubs_run_redis
         self._asker = Caller(dialler, self._where_hub_is, Flags(), Counters(), reach=_ANSWER_LIMIT)
-        self._hub_endpoints: dict[bytes, Endpoint] = {}
         self._entries: list[HubEntry] = []
         self._turns = Turns(lease)
         self._known = Whereabouts(lambda peer_id: self.caller is not None and peer_id in self.caller.pools)
@@ -231,7 +230,6 @@ class Directory:
 
     def _ask_hub(self, hub: HubEntry, question: Connection, args: tuple[Any, ...], limit: float) -> Any:
         """What one hub says within its seconds."""
-        self._hub_endpoints[hub.peer_id] = Endpoint(hub.peer_id, hub.incarnation, hub.host, hub.port, {})
         begun = time.monotonic()
         try:
             said = self._asker.call(question, hub.peer_id, args, {}, limit)
@@ -319,10 +317,11 @@ class Directory:
 
     def _where_hub_is(self, peer_id: bytes, deadline: float, fresh: bool) -> Endpoint:
         """For asking hubs themselves: the entry that is being tried, and no other."""
-        endpoint = self._hub_endpoints[peer_id]
-        if fresh:
-            raise PeerUnreachable(f"no hub at {endpoint.host}:{endpoint.port} any more", peer=peer_id)
-        return endpoint
+        hub = next((entry for entry in self._entries if entry.peer_id == peer_id), None)
+        if fresh or hub is None:
+            where = decode_id(peer_id)
+            raise PeerUnreachable(f"no hub at {where.host}:{where.port} any more", peer=peer_id)
+        return Endpoint(peer_id, hub.incarnation, hub.host, hub.port, {})
 
     # -- listings --------------------------------------------------------------------------------------------------
 
