@@ -13,6 +13,7 @@ from typing import Any
 
 Resolved = list[tuple[int, tuple[Any, ...]]]
 _last_good: dict[str, Resolved] = {}
+_MOST_NAMES = 1000
 _PATIENCE_WITH_LAST_GOOD = 0.5
 
 
@@ -60,5 +61,8 @@ def resolve(host: str, port: int, deadline: float) -> Resolved:
         raise UnknownName(f"the name {host} did not resolve in time")
     if isinstance(answer[0], OSError):
         raise UnknownName(str(answer[0])) from answer[0]
-    _last_good[host] = answer[0]
+    _last_good.pop(host, None)
+    _last_good[host] = answer[0]  # the last of them; the first go
+    for name in list(_last_good)[:-_MOST_NAMES]:
+        _last_good.pop(name, None)
     return answer[0]

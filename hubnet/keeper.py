@@ -20,6 +20,7 @@ from hubnet.core.channels import Names
 from hubnet.core.membership import Record, Seen
 from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable, ConfigError, HubnetError, NoHub
+from hubnet.links.complaints import Complaints
 from hubnet.links.dial import Dialler
 from hubnet.links.link import Link
 from hubnet.links.threads import begin
@@ -56,7 +57,7 @@ class Keeper:
         self._stopping = False
         self._announced = True
         self._unsigned = False
-        self._warned: set[tuple[bytes, str]] = set()
+        self._warned = Complaints(every=float("inf"))
         self._warned_of_loopback = False
         self._thread: threading.Thread | None = None
         self._registered = threading.Event()
@@ -121,9 +122,8 @@ class Keeper:
                 f"the id {record['host']}:{record['port']} in group {record['group']}, held by pid {holder['pid']} on host "
                 f"{holder['hostname']}, is wanted by pid {record['pid']} on host {record['hostname']} as well"
             )
-            first = (peer_id, record["incarnation"]) not in self._warned
+            first = self._warned.about(peer_id.decode(), record["incarnation"]) is not None
             if first:
-                self._warned.add((peer_id, record["incarnation"]))
                 _log.warning("refused a peer: %s", text)
             if self.watch.colleagues and seen is Seen.ALIVE and first:
                 self.watch.colleagues.warn(peer_id, f"{text}: set HUBNET_ADVERTISE or HUBNET_PORT on one of them")

@@ -30,7 +30,7 @@ from hubnet.early import Early
 from hubnet.environment import Settings
 from hubnet.errors import BrokerUnavailable, ConfigError, EncodeError, HubnetError
 from hubnet.links.context import NO_CALL, here
-from hubnet.links.threads import begin
+from hubnet.links.threads import begin, say_what_is_wanted
 from hubnet.tables import Tables
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class _Peer:
             if self.started or self._stopped:
                 return
             self.started = True  # before it is: a signal's handler that comes here meanwhile begins no second one
-            self.started = begin(self._begin, "hubnet-start") is not None
+            self.started = begin(self._begin, "hubnet-start", locked=True) is not None
+        say_what_is_wanted()
 
     def ready(self, deadline: float | None = None) -> Parts:
         """Wait until this peer listens; its parts.
@@ -176,13 +177,9 @@ class _Peer:
         for wish in wishes:
             if wish in self.tables.subscriptions:  # its module may have been reloaded meanwhile
                 self._subscribe(wish, parts)
-        while not self._begin_with(parts):
+        while not self._stopped and not parts.start():  # the system may have no threads just now
+            self._is_ready.set()  # whoever calls needs none of what is still to be begun
             time.sleep(_START_AGAIN)
-
-    def _begin_with(self, parts: Parts) -> bool:
-        """Whether nothing of it is left to be begun: the system may have no threads just now."""
-        with self._guard:
-            return self._stopped or parts.start()
 
     def stop(self, grace: float = GRACE) -> bool:
         """Drain, withdraw and close everything; whether all calls ended within `grace` seconds."""

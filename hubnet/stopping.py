@@ -33,16 +33,23 @@ def signals(finish: Callable[[], None], wake: Callable[[], None]) -> Iterator[No
             asked.set()
             try:
                 threading.Thread(target=finish, name="hubnet-stop", daemon=True).start()
-            except RuntimeError:  # no thread is to be had: the main one does it, whatever it waits in
-                finish()
+            except RuntimeError:  # no thread is to be had: the one that watches does it, for this one may hold any lock
+                to_do.append(finish)
+                os.write(writing, b"f")
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
+    to_do: list[Callable[[], object]] = []
+    watcher = threading.Thread(target=_watch, args=(reading, wake, to_do), name="hubnet-signals", daemon=True)
+    try:
+        watcher.start()
+    except RuntimeError:
+        os.close(reading)
+        os.close(writing)
+        raise
     before = {number: signal.signal(number, stop) for number in _NUMBERS}
     _before.update(before)
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(reading, wake), name="hubnet-signals", daemon=True)
-    watcher.start()
     try:
         yield
     finally:
@@ -56,9 +63,11 @@ def signals(finish: Callable[[], None], wake: Callable[[], None]) -> Iterator[No
         os.close(reading)
 
 
-def _watch(reading: int, wake: Callable[[], None]) -> None:
+def _watch(reading: int, wake: Callable[[], None], to_do: list[Callable[[], object]]) -> None:
     while os.read(reading, 64):
         wake()
+        while to_do:
+            to_do.pop()()
 
 
 _masks = threading.local()

@@ -6,13 +6,12 @@ of late is forgotten. Whoever calls such a peer once more asks a hub.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from hubnet.core.membership import Record
+from hubnet.core.recent import one_copy
 from hubnet.links.calling import Endpoint
 
 FRIENDLY = ("group", "host", "port", "hub", "executable", "user")
@@ -41,6 +40,9 @@ class Whereabouts:
     def get(self, peer_id: bytes) -> Endpoint | None:
         """Where a peer is; None: nobody told."""
         told = self._told.get(peer_id)
+        if told is None:
+            with self._lock:  # it may be about to be told once more
+                told = self._told.get(peer_id)
         return told[0] if told else None
 
     def keep(self, endpoint: Endpoint) -> None:
@@ -74,10 +76,5 @@ class Whereabouts:
 
 def endpoint_of(peer_id: bytes, record: Record) -> Endpoint:
     """Where a record says that its peer is."""
-    friendly = {name: _shared(record[name]) for name in FRIENDLY}
+    friendly = {name: one_copy(it) if type(it := record[name]) is str else it for name in FRIENDLY}
     return Endpoint(peer_id, bytes.fromhex(record["incarnation"]), record["host"], record["port"], friendly)
-
-
-def _shared(value: Any) -> Any:
-    """One copy of what many records say: where Python is, who runs it, on which host and in which group."""
-    return sys.intern(value) if type(value) is str else value

@@ -11,6 +11,15 @@ import pytest
 from hubnet import address
 
 
+def test_names_that_were_looked_up_last_are_kept_and_no_more(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, 1, 6, "", ("10.0.0.7", 1))])
+    monkeypatch.setattr(address, "_last_good", {})
+    monkeypatch.setattr(address, "_MOST_NAMES", 3)
+    for name in "abcabde":
+        address.resolve(name, 3010, time.monotonic() + 5)
+    assert list(address._last_good) == ["b", "d", "e"]
+
+
 def test_the_last_good_answer_of_a_name_serves_every_port_while_the_new_one_is_late(monkeypatch):
     over, ports = threading.Event(), range(3000, 3020)
     ip4, ip6 = (socket.AF_INET, ("10.0.0.7", 1)), (socket.AF_INET6, ("fd00::7", 1, 0, 3))

@@ -28,7 +28,7 @@ from hubnet.core.marks import Marks
 from hubnet.counters import Counters
 from hubnet.errors import BrokerUnavailable, HubnetError
 from hubnet.links.complaints import Complaints
-from hubnet.links.threads import begin
+from hubnet.links.threads import begin, say_what_is_wanted
 
 _MOST_OPEN = 4096
 _BATCH = 256 << 10
@@ -83,10 +83,12 @@ class Publisher:
             wake, self._asleep = self._asleep, False
             first, self._started = not (self._started or self._stopping), True
             if first:  # a signal's handler that publishes meanwhile begins no second one
-                self._thread = begin(self._run, "hubnet-publish")
+                self._thread = begin(self._run, "hubnet-publish", locked=True)
                 self._started = self._thread is not None
         if wake:
             self._wake.put(None)
+        if first and not self._started:
+            say_what_is_wanted()
 
     def _drop_oldest(self) -> None:
         channel, body = self._outbox.popleft()

@@ -23,7 +23,7 @@ from hubnet.core.envelopes import Envelope, Opener
 from hubnet.core.refill import Reading
 from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
-from hubnet.links.threads import begin
+from hubnet.links.threads import begin, say_what_is_wanted
 from hubnet.redis_socket import TooMuch, next_reply, resp
 
 PATIENCE = 30.0
@@ -174,11 +174,12 @@ class Streams:
     def _ask(self, work: Callable[[Talk], Found], done: Callable[[Found | None], None]) -> None:
         with self._lock:
             if self._thread is None and not self._stop.is_set():
-                self._thread = begin(self._run, "hubnet-refill")
+                self._thread = begin(self._run, "hubnet-refill", locked=True)
             asked = self._thread is not None
             if asked:
                 self._jobs.put(lambda: done(self._try(work)))
         if not asked:
+            say_what_is_wanted()
             done(None)
 
     def _run(self) -> None:

@@ -27,7 +27,7 @@ from hubnet.core.envelopes import Envelope, Opener
 from hubnet.core.sequence import Sequence
 from hubnet.counters import Counters
 from hubnet.errors import AuthenticationError, BrokerUnavailable, HubnetError
-from hubnet.links.threads import begin
+from hubnet.links.threads import begin, say_what_is_wanted
 from hubnet.redis_socket import resp
 
 _ECHO_LIMIT = 5.0
@@ -93,10 +93,12 @@ class Subscriber:
                 self._to_replay.append(subscription)
             self._begin()
         self._wake.give()
+        if self._thread is None:
+            say_what_is_wanted()
 
     def _begin(self) -> None:
         if self._thread is None and not self._stop.is_set():
-            self._thread = begin(self._run, "hubnet-subscribe")
+            self._thread = begin(self._run, "hubnet-subscribe", locked=True)
 
     def is_live(self, subscription: Subscription) -> bool:
         """Whether Redis has confirmed all that it hears."""

@@ -18,7 +18,7 @@ from hubnet.core.envelopes import Envelope, Sender
 from hubnet.core.gap import Gap
 from hubnet.counters import Counters
 from hubnet.links.context import NO_CALL, here
-from hubnet.links.threads import begin
+from hubnet.links.threads import begin, say_what_is_wanted
 
 QUEUE_BYTES = 64 << 20
 QUEUE_EVENTS = 200_000
@@ -103,6 +103,8 @@ class Subscription:
             wake = self._woken()
         if wake:
             self._wake.release()
+        if self._thread is None:
+            say_what_is_wanted()
 
     def replay(self, earlier: Iterable[tuple[bytes, Envelope]]) -> None:
         """Queue events of before, by channel, then what has come meanwhile, each once."""
@@ -118,6 +120,8 @@ class Subscription:
             wake = self._woken()
         if wake:
             self._wake.release()
+        if self._thread is None:
+            say_what_is_wanted()
 
     def _hold(self, held: deque[tuple[bytes, Envelope, int]], channel: bytes, envelope: Envelope, skip: int) -> None:
         """Keep it until what was before has been read: as much as the queue takes, then the oldest go."""
@@ -141,12 +145,14 @@ class Subscription:
             wake = self._woken()
         if wake:
             self._wake.release()
+        if self._thread is None:
+            say_what_is_wanted()
 
     def _woken(self) -> bool:
         """With the lock: start the thread where there is none; whether it must be woken."""
         wake, self._asleep = self._asleep, False
         if self._thread is None and not self._stopping and self._queue:
-            self._thread = begin(self._run, f"hubnet-on-{self.event}")
+            self._thread = begin(self._run, f"hubnet-on-{self.event}", locked=True)
         return wake
 
     def _enqueue_once(self, channel: bytes, envelope: Envelope, skip: int) -> None:

@@ -10,14 +10,13 @@ lost tail shows as well. A flag says whether the events are durable: kept in a s
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from hmac import compare_digest, digest
 from struct import Struct
 from typing import NamedTuple
 
 from hubnet.core.keys import Keyring
-from hubnet.core.recent import Recent
+from hubnet.core.recent import Recent, one_copy
 from hubnet.errors import AuthenticationError
 
 MAGIC = b"HUBE"
@@ -121,5 +120,5 @@ class Opener:
 def _sender(said: bytes) -> Sender:
     """What a publisher says of itself, after its incarnation."""
     fields = json.loads(said[16:])
-    machine = sys.intern(str(fields["machine"]))  # many publishers, few machines
+    machine = one_copy(str(fields["machine"]))
     return Sender(fields["id"].encode("ascii"), said[:16], bool(fields["hub"]), machine)

@@ -12,10 +12,9 @@ from __future__ import annotations
 import binascii
 import re
 import reprlib
-import sys
 from typing import NamedTuple
 
-from hubnet.core.recent import Recent
+from hubnet.core.recent import Recent, one_copy
 from hubnet.errors import ConfigError
 
 NO_GROUP = "None"
@@ -155,8 +154,8 @@ def _written(peer_id: object) -> bytes:
 def _decoded(written: bytes) -> Address:
     where, arrow, group = binascii.a2b_base64(written).decode().partition(_ARROW)
     host, colon, port = where.rpartition(":")
-    host = sys.intern(host_name(host[1:-1] if host.startswith("[") else host))  # many peers, few hosts and groups
-    address = Address(host, int(port), sys.intern(group))
+    host = one_copy(host_name(host[1:-1] if host.startswith("[") else host))
+    address = Address(host, int(port), one_copy(group))
     one_spelling = arrow and colon and _spelled(address.host, address.port, group_name(group)) == written
     if not one_spelling or not 0 <= address.port < 65536:
         raise ValueError(where)

@@ -40,3 +40,7 @@ class Recent(Generic[_Key, _Value]):
         value = self._before[key] if key in self._before else self._work_out(key)
         self._now[key] = value
         return value
+
+
+one_copy = Recent[str, str](str)
+"""Of what many peers say alike: host, group, machine. ``sys.intern`` would keep it for good on some Pythons."""

@@ -296,12 +296,12 @@ class Caller:
         """The peer that a fresh link leads to, and its pool."""
         with self._lock:
             known = self.pools.get(endpoint.peer_id)
-            self._let_go_of_cold()
             same = known is not None and known[0].incarnation == endpoint.incarnation
             if known and not same:
                 known[1].close()
             self.pools[endpoint.peer_id] = found = (endpoint, known[1] if known and same else Pool(self._dialler.kid))
             found[1].meet(link)
+            self._let_go_of_cold()  # which this one is not any more
             return found
 
     def _let_go_of_cold(self) -> None:

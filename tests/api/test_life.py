@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from tests.waiting import eventually, free_port
 
 from .conftest import SIGINT, SIGTERM, Actor, Net, Raised
-from .witness import live
+from .witness import live, serves
 
 pytestmark = pytest.mark.processes
 
@@ -40,12 +39,6 @@ def pids(actor: Actor, wish: str = "refresh=True") -> set[int]:
 def hub(alone: Net) -> Actor:
     alone.env.update(QUICK)
     return alone.hub()
-
-
-def serves(actor: Actor) -> bool:
-    """Whether it has come as far as to look after signals."""
-    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{actor.pid}/status").read_text())
-    return bool(int(caught, 16) >> (SIGTERM - 1) & 1)
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT])

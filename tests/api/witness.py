@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.waiting import eventually
 
-from .conftest import SIGCONT, SIGSTOP, Actor
+from .conftest import SIGCONT, SIGSTOP, SIGTERM, Actor
 
 _LIVE = """
 len(hubnet.Peer().subscriptions) == len(hubnet.Peer().tables.subscriptions)
@@ -20,6 +22,12 @@ EVERYTHING = """
 everything = []
 hubnet.subscribe("some_event")(lambda *args, **kwargs: everything.append(args[0]))
 """
+
+
+def serves(actor: Actor) -> bool:
+    """Whether it has come as far as to look after signals."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{actor.pid}/status").read_text())
+    return bool(int(caught, 16) >> (SIGTERM - 1) & 1)
 
 
 def watching(*functions: str) -> str:

@@ -29,6 +29,7 @@ from hubnet.errors import (
 from hubnet.links import workers
 from hubnet.links.calling import Endpoint
 from hubnet.links.link import Link
+from hubnet.links.pool import IDLE_LIMIT
 from tests.waiting import eventually
 
 from .loopback import End, Ends, Running
@@ -84,6 +85,28 @@ def test_calls_at_once_have_a_link_each_and_share_them_later(ends: Ends) -> None
         calls = [Running(one.call, other, "together") for _ in range(8)]
         assert sorted(call.result() for call in calls) == list(range(8))
     assert one.caller.links == 8
+
+
+@pytest.mark.parametrize("how", ["its only link has ended", "what we say of ourselves has changed", "it was cold"])
+def test_a_peer_is_dialled_once_and_then_called_over_that_link(ends: Ends, how: str) -> None:
+    one, other = ends().serve(), ends().serve(double)
+    one.call(other, "double", 1)
+    (idle,) = one.caller.pools[other.id][1].idle
+    if how == "its only link has ended":
+        for link in list(other.serving._links.values()):
+            link.shutdown()
+        cool(idle)
+    elif how == "what we say of ourselves has changed":
+        one.caller.greet_anew()
+    else:
+        idle.used -= 2 * IDLE_LIMIT
+        one.call(ends().serve(double), "double", 1)
+    used = []
+    for _ in range(3):
+        assert one.call(other, "double", 2) == 4
+        used += one.caller.pools[other.id][1].idle
+    assert len(used) == 3
+    assert used[0] is used[1] is used[2] is not idle
 
 
 def test_nothing_is_kept_for_long_of_peers_that_were_called_and_vanished(ends: Ends) -> None:
