@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-_Key = TypeVar("_Key", bound=Hashable)
+_Question = TypeVar("_Question", bound=Hashable)
 _Value = TypeVar("_Value")
 
 
-class Recent(Generic[_Key, _Value]):
+class Recent(Generic[_Question, _Value]):
     """A function's results, as long as they are asked for.
 
     Args:
@@ -21,24 +21,24 @@ class Recent(Generic[_Key, _Value]):
         span: a result that was not asked for within so many questions is forgotten before there were as many again.
     """
 
-    def __init__(self, work_out: Callable[[_Key], _Value], span: int = 10_000) -> None:
+    def __init__(self, work_out: Callable[[_Question], _Value], span: int = 10_000) -> None:
         self._work_out = work_out
         self._span = span
         self._asked = 0
-        self._now: dict[_Key, _Value] = {}
-        self._before: dict[_Key, _Value] = {}
+        self._now: dict[_Question, _Value] = {}
+        self._before: dict[_Question, _Value] = {}
 
-    def __call__(self, key: _Key) -> _Value:
-        """The result for this key."""
+    def __call__(self, question: _Question) -> _Value:
+        """The result for this one."""
         self._asked += 1
         if self._asked > self._span:
             self._asked, self._now, self._before = 1, {}, self._now
         try:
-            return self._now[key]
+            return self._now[question]
         except KeyError:
             pass
-        value = self._before[key] if key in self._before else self._work_out(key)
-        self._now[key] = value
+        value = self._before[question] if question in self._before else self._work_out(question)
+        self._now[question] = value
         return value
 
 
