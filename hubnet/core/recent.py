@@ -37,7 +37,8 @@ class Recent(Generic[_Question, _Value]):
             return self._now[question]
         except KeyError:
             pass
-        value = self._before[question] if question in self._before else self._work_out(question)
+        before = self._before  # another thread may put another one in its place meanwhile
+        value = before[question] if question in before else self._work_out(question)
         self._now[question] = value
         return value
 
