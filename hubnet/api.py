@@ -230,9 +230,6 @@ def serve(main_thread: bool = False) -> None:
     peer = peer_room.Peer()
     parts = peer.ready()
     runner = MainThread()
-    if main_thread:
-        parts.invoke = runner.invoke
-    peer.open_now(serves=True)
 
     def finish() -> None:
         try:
@@ -241,7 +238,12 @@ def serve(main_thread: bool = False) -> None:
             runner.stop()
 
     with stopping.signals(finish, runner.wake):
-        runner.loop()
+        parts.invoke = runner.invoke if main_thread else None
+        try:
+            peer.open_now(serves=True)
+            runner.loop()
+        finally:
+            parts.invoke = None  # whoever left by an exception runs no more calls
 
 
 def flush(timeout: float = 30) -> bool:

@@ -15,7 +15,9 @@ class Counters:
     def add(self, what: str, number: int = 1) -> None:
         """Count."""
         with self._lock:
-            self._numbers[what] = self._numbers.get(what, 0) + number
+            if what not in self._numbers:
+                self._numbers.setdefault(what, 0)
+            self._numbers[what] += number  # no call between load and store: that would be a place for a signal
 
     def snapshot(self) -> dict[str, int]:
         """All numbers by name."""

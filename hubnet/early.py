@@ -27,9 +27,9 @@ class Early:
         self._bytes += len(body)
         while self._bytes > most_bytes or len(self._events) > most_events:
             oldest, _ = self.take()
-            self._counters.add("events.dropped_outbox")
             if self._is_durable(oldest):
                 self._counters.add("events.dropped_durable")
+            self._counters.add("events.dropped_outbox")
 
     def take(self) -> tuple[str, bytes]:
         """The oldest one."""

@@ -152,7 +152,8 @@ class Parts:
 
     def start(self) -> bool:
         """Serve, and register; False: there is no thread for something of it now, and it is to be asked again."""
-        return self.serving.start() and (not self._listed or self.home.start()) and self._rotation.start()
+        served = self.serving.start() and self.subscriber.start()
+        return served and (not self._listed or self.home.start()) and self._rotation.start()
 
     def drain(self, grace: float) -> bool:
         """Take no new calls, and wait for those that run; whether all ended in time."""

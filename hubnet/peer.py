@@ -83,7 +83,7 @@ class _Peer:
         self._trouble: HubnetError | None = None
         self._parts: Parts | None = None
         self._subscribed: dict[SubscriptionWish, Subscription] = {}
-        self._ways: dict[str, tuple[Callable[[bytes, bytes], None], bytes]] = {}
+        self._ways: dict[str, tuple[Callable[..., None], bytes]] = {}
         self._early = Early(self.counters, lambda name: bool(self.tables.durable.get(name)))
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -164,16 +164,17 @@ class _Peer:
         with _making:
             parts = rooms.Parts(self, self.settings, self._incarnation, self.world, listed=not _asks_only)
         with self._guard:
-            if self._stopped:
-                parts.drain(0.0)
-                parts.close()
-                return
-            while self._early:  # events that were triggered before, in their order
+            while self._early and not self._stopped:  # events that were triggered before, in their order
                 name, body = self._early.take()
                 publish, channel = self._way(name, False, parts)
-                publish(channel, body)
-            self._parts = parts
+                publish(channel, body, locked=True)
+            self._parts = None if self._stopped else parts
             wishes = list(self.tables.subscriptions)
+        say_what_is_wanted()
+        if self._parts is None:
+            parts.drain(0.0)
+            parts.close()
+            return
         for wish in wishes:
             if wish in self.tables.subscriptions:  # its module may have been reloaded meanwhile
                 self._subscribe(wish, parts)
@@ -509,7 +510,7 @@ class _Peer:
             before, self._told_of = self._told_of, lost
         return taken and lost == before
 
-    def _way(self, name: str, durable: bool | str, parts: Parts) -> tuple[Callable[[bytes, bytes], None], bytes]:
+    def _way(self, name: str, durable: bool | str, parts: Parts) -> tuple[Callable[..., None], bytes]:
         """Whom to hand an event's bodies, and its channel."""
         durable = self.tables.durable.setdefault(name, durable)
         channel = parts.names.event(parts.group, name).encode()

@@ -60,14 +60,16 @@ def signals(finish: Callable[[], None], wake: Callable[[], None]) -> Iterator[No
                 signal.signal(number, handler)
         os.close(writing)
         watcher.join(1)
-        os.close(reading)
 
 
 def _watch(reading: int, wake: Callable[[], None], to_do: list[Callable[[], object]]) -> None:
-    while os.read(reading, 64):
-        wake()
-        while to_do:
-            to_do.pop()()
+    try:
+        while os.read(reading, 64):
+            wake()
+            while to_do:
+                to_do.pop()()
+    finally:
+        os.close(reading)
 
 
 _masks = threading.local()

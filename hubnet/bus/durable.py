@@ -70,8 +70,8 @@ class DurablePublisher(Publisher):
         self._to_replicate.add(channel)
 
     def _count_dropped(self) -> None:
+        self._counters.add("events.dropped_durable")  # first: it is never more of the other's than there are
         super()._count_dropped()
-        self._counters.add("events.dropped_durable")
 
     def _is_pending(self) -> bool:
         return super()._is_pending() or self._unreplicated > 0

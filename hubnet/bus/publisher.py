@@ -72,8 +72,8 @@ class Publisher:
         self._in_flight: deque[Group] = deque()
         self._answered_at = 0.0
 
-    def publish(self, channel: bytes, body: bytes) -> None:
-        """Hand over one event; returns at once."""
+    def publish(self, channel: bytes, body: bytes, *, locked: bool = False) -> None:
+        """Hand over one event; returns at once. Whoever holds a lock calls ``say_what_is_wanted`` without it."""
         size = len(body)  # a call inside `+=` would be a place for a signal
         with self._lock:
             self._outbox.append((channel, body))
@@ -87,7 +87,7 @@ class Publisher:
                 self._started = self._thread is not None
         if wake:
             self._wake.put(None)
-        if first and not self._started:
+        if first and not (self._started or locked):
             say_what_is_wanted()
 
     def _drop_oldest(self) -> None:

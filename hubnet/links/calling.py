@@ -98,6 +98,8 @@ class Caller:
         self.pools: dict[bytes, _Known] = {}
         self._lock = threading.Lock()
         self._counters = counters
+        self._closed = False
+        self._met = 0  # fresh links since cold pools were looked for
         self._greeting = 0  # how often what we say of ourselves has changed
         self.answered = 0
 
@@ -299,14 +301,21 @@ class Caller:
             same = known is not None and known[0].incarnation == endpoint.incarnation
             if known and not same:
                 known[1].close()
-            self.pools[endpoint.peer_id] = found = (endpoint, known[1] if known and same else Pool(self._dialler.kid))
+            found = endpoint, known[1] if known and same else Pool(self._dialler.kid)
             found[1].meet(link)
-            self._let_go_of_cold()  # which this one is not any more
+            if self._closed:
+                found[1].close()
+            else:
+                self.pools[endpoint.peer_id] = found
+                self._let_go_of_cold()  # which this one is not any more
             return found
 
     def _let_go_of_cold(self) -> None:
-        """A new link is met: a good moment to let go of peers that have gone, or were not called for long."""
-        now = _now()
+        """A new link is met: at one of eight of these, at least, peers go that have gone, or were not called for long."""
+        self._met += 1
+        if self._met < len(self.pools) // 8:  # else to meet so many peers would take the square of that
+            return
+        self._met, now = 0, _now()
         for peer_id, (_, pool) in list(self.pools.items()):
             if pool.is_cold(now):
                 del self.pools[peer_id]
@@ -392,8 +401,9 @@ class Caller:
                 link.close()
 
     def close(self) -> None:
-        """Say goodbye on every idle link."""
+        """Say goodbye on every idle link; those in use follow when they come back."""
         with self._lock:
+            self._closed = True
             for _, pool in self.pools.values():
                 pool.close()
             self.pools.clear()

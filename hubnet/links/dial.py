@@ -16,7 +16,7 @@ from hubnet.core.handshake import Initiator, Self
 from hubnet.core.keys import Keyring
 from hubnet.errors import AuthenticationError, CallTimeout, PeerBusy, PeerLost, PeerUnreachable, RemoteProtocolError
 from hubnet.links.limits import Limits
-from hubnet.links.link import Link
+from hubnet.links.link import Link, say_cut_off
 
 if TYPE_CHECKING:
     from hubnet.links.encrypted import Secured
@@ -170,9 +170,10 @@ class Dialler:
     def cut(self, good: Container[bytes]) -> None:
         """End every link under another key than these, whatever waits for its answer."""
         with self._lock:
-            for link in self._links:
-                if link.kid not in good:
-                    link.cut_off()
+            ended = [link for link in self._links if link.kid not in good]
+            for link in ended:
+                link.cut_off()
+        say_cut_off(ended)
 
     def _keep(self, link: Link, where: str) -> None:
         """Know it from now on; the secrets may have changed while it came about, and ``cut`` been here."""

@@ -421,7 +421,6 @@ class Link:
 
     def cut_off(self) -> None:
         """End it from another thread, whatever runs on it: its secret is accepted no more."""
-        _log.warning("cut off %r: its secret is accepted no more", self)
         self.said_bye = self.is_cut = True
         self.shutdown()
 
@@ -443,6 +442,12 @@ class Link:
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, fd, inheritable=False)
             os.close(nowhere)
+
+
+def say_cut_off(links: Iterable[Link]) -> None:
+    """Log which links were cut off; without a lock, since a handler of the log may call."""
+    for link in links:
+        _log.warning("cut off %r: its secret is accepted no more", link)
 
 
 def _why(error: OSError) -> str:

@@ -32,7 +32,7 @@ from hubnet.links.arrivals import Arrivals
 from hubnet.links.context import Call, here
 from hubnet.links.entrance import Entrance
 from hubnet.links.limits import Limits
-from hubnet.links.link import Frame, Link
+from hubnet.links.link import Frame, Link, say_cut_off
 from hubnet.links.workers import Workers
 
 if TYPE_CHECKING:
@@ -188,9 +188,10 @@ class Serving:
     def cut(self, good: Container[bytes]) -> None:
         """End every link under another key than these, whatever runs on it."""
         with self._lock:
-            for link in self._links.values():
-                if link.kid not in good:
-                    link.cut_off()
+            ended = [link for link in self._links.values() if link.kid not in good]
+            for link in ended:
+                link.cut_off()
+        say_cut_off(ended)
 
     def _unsettled(self) -> bool:
         """Calls that run, and answers that are still being sent."""
@@ -320,10 +321,12 @@ class Serving:
             if now - self._made_room < _ROOM_EVERY:
                 return
             self._made_room = now
-            for link in [one for one in self._links.values() if one.stalls >= _MOST_STALLS]:
+            ended = [link for link in self._links.values() if link.stalls >= _MOST_STALLS]
+            for link in ended:
                 link.stalls = 0
-                _log.warning("ended %r: it stood still in the middle of a message, and all workers were taken", link)
                 link.shutdown()
+        for link in ended:  # without the lock: a handler of the log may call
+            _log.warning("ended %r: it stood still in the middle of a message, and all workers were taken", link)
 
     # -- links -----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from hubnet.links.complaints import Complaints
 _log = logging.getLogger("hubnet")
 _complaints = Complaints()
 _unsaid: deque[tuple[str, str]] = deque(maxlen=100)
+_saying = threading.Lock()
 
 
 def begin(work: Callable[[], object], name: str, *, locked: bool = False) -> threading.Thread | None:
@@ -35,13 +37,22 @@ def begin(work: Callable[[], object], name: str, *, locked: bool = False) -> thr
 
 
 def say_what_is_wanted() -> None:
-    """Log for which work there was no thread."""
-    while _unsaid:
+    """Log for which work there was no thread, unless somebody does: another thread, or what a signal has interrupted here."""
+    while _unsaid and _saying.acquire(blocking=False):
         try:
-            said = _complaints.about(*_unsaid.popleft())
-        except IndexError:  # another thread says it
-            return
+            said = _complaints.about(*_unsaid.popleft()) if _unsaid else None
+        finally:
+            _saying.release()
         if said:
             _log.warning(
                 "a thread is wanted: %s; end some, or raise the limit (ulimit -u, a container's pids limit)", said
             )
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have been saying something."""
+    global _saying, _complaints
+    _saying, _complaints = threading.Lock(), Complaints()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -12,8 +12,7 @@ import pytest
 from tests.waiting import eventually
 
 from .conftest import SIGINT, SIGTERM, Actor, Net, Raised
-from .test_life import serves
-from .witness import id_of
+from .witness import id_of, serves
 
 SERVES = """
 import threading
@@ -318,7 +317,7 @@ def main(shared: Net, hub: Actor) -> Actor:
     one = shared.worker(ONE_BY_ONE, HUBNET_GROUP="main")
     one.send("run", "hubnet.serve(main_thread=True)")
     hub.run("main = hubnet.wait_for(1, 'main')[0]\nimport concurrent.futures")
-    eventually(lambda: serves(one))
+    eventually(lambda: serves(one.pid))
     return one
 
 
@@ -368,7 +367,7 @@ def test_what_every_peer_brings_along_is_answered_while_the_main_thread_is_busy(
 def test_ctrl_c_while_the_main_thread_runs_a_call_lets_it_end(shared: Net, hub: Actor) -> None:
     one = shared.worker(ONE_BY_ONE, HUBNET_GROUP="interrupted")
     one.send("run", "hubnet.serve(main_thread=True)")
-    eventually(lambda: serves(one))
+    eventually(lambda: serves(one.pid))
     hub.run("busy = hubnet.wait_for(1, 'interrupted')[0]")
     asker = shared.actor("busy = hubnet.wait_for(1, 'interrupted')[0]")
     asker.ask("hubnet.stats(peer=busy)")  # its link stands: the call is short

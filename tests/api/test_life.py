@@ -46,7 +46,7 @@ def test_serve_drains_and_withdraws_on_a_signal(alone: Net, hub: Actor, number: 
     worker = alone.worker(SERVER, HUBNET_GROUP="w")
     caller = alone.actor(SERVER + "    peer = hubnet.wait_for(1, 'w')[0]\n    who(peer=peer)")
     worker.send("run", "hubnet.serve()")
-    eventually(lambda: serves(worker))
+    eventually(lambda: serves(worker.pid))
     assert not _running(alone, worker)  # so that who looks has started before there is something to see
     caller.send("ask", "slow(1.0, 30_000_000, peer=peer) == (1.0, bytes(30_000_000))")
     eventually(lambda: _running(alone, worker))
@@ -115,7 +115,7 @@ def _running(alone: Net, worker: Actor) -> bool:
 def test_calls_run_on_the_main_thread_where_asked(alone: Net, hub: Actor) -> None:
     worker = alone.worker(SERVER, HUBNET_GROUP="w")
     worker.send("run", "hubnet.serve(main_thread=True)")
-    eventually(lambda: serves(worker))
+    eventually(lambda: serves(worker.pid))
     hub.run(SERVER)
     hub.run("peer = hubnet.wait_for(1, 'w')[0]")
     assert eventually(lambda: hub.ask("thread(peer=peer)"))
@@ -134,7 +134,7 @@ def test_stopping_a_main_thread_that_works_answers_all_that_was_taken(alone: Net
     """
     worker = alone.worker(SERVER + held, HUBNET_GROUP="w")
     worker.send("run", "hubnet.serve(main_thread=True)")
-    eventually(lambda: serves(worker))
+    eventually(lambda: serves(worker.pid))
     caller = alone.actor(SERVER + held).run("peer = hubnet.wait_for(1, 'w')[0]")
     assert eventually(lambda: caller.ask("thread(peer=peer)"))
     caller.run(
@@ -275,7 +275,7 @@ def test_two_first_hubs_race_and_share_one_broker(alone: Net) -> None:
 def test_a_hub_that_cannot_run_a_server_says_why_and_ends_when_asked(alone: Net) -> None:
     hub = alone.actor(HUBNET_IS_HUB="1", HUBNET_REDIS_SERVER="no-such-program")
     hub.send("run", "hubnet.serve()")
-    eventually(lambda: "HUBNET_REDIS_SERVER" in hub.said and serves(hub))
+    eventually(lambda: "HUBNET_REDIS_SERVER" in hub.said and serves(hub.pid))
     hub.signal(SIGTERM)
     hub.answer()
     assert hub.leave() == 0
@@ -285,7 +285,7 @@ def test_a_hub_that_cannot_run_a_server_says_why_and_ends_when_asked(alone: Net)
 def test_a_worker_that_starts_before_any_hub_joins_when_one_comes(alone: Net) -> None:
     worker = alone.actor(SERVER)
     worker.send("run", "hubnet.serve()")
-    eventually(lambda: serves(worker))
+    eventually(lambda: serves(worker.pid))
     hub = alone.hub()
     eventually(lambda: worker.pid in pids(hub))
     worker.signal(SIGTERM)

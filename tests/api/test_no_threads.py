@@ -54,6 +54,25 @@ def test_a_peer_starts_once_there_are_threads(alone: Net, hub: Actor, name: str)
     assert f"a thread is wanted: {name}" in one.said
 
 
+def test_a_peer_hears_what_it_has_subscribed_to_once_there_are_threads(alone: Net, hub: Actor) -> None:
+    one = alone.actor(
+        no_thread_for("hubnet-subscribe")
+        + """
+        heard = []
+        @hubnet.subscribe("news")
+        def hear(number): heard.append(number)
+        """
+    )
+    hub.run("@hubnet.event('news')\ndef tell(number): return (number,), {}")
+
+    def told() -> bool:
+        hub.run("tell(1)")
+        return one.ask("set(heard) == {1}")
+
+    eventually(told)
+    assert one.ask("len(refused)") == 3
+
+
 def test_a_hub_keeps_the_register_once_there_are_threads(alone: Net) -> None:
     hub = alone.actor(no_thread_for("hubnet-hub"), HUBNET_IS_HUB="1")
     worker = alone.actor()
@@ -108,7 +127,7 @@ def test_a_handler_of_the_log_may_publish_where_a_publisher_has_no_thread(alone:
 
 
 def test_a_process_that_cannot_serve_for_lack_of_a_thread_keeps_its_signals(alone: Net, hub: Actor) -> None:
-    one = alone.actor(no_thread_for("hubnet-signals", 1))
+    one = alone.actor(no_thread_for("hubnet-signals", 1), HUBNET_GROUP="w")
     one.run("hubnet.wait_for(1, timeout=20)")
     one.run(
         """
@@ -118,15 +137,17 @@ def test_a_process_that_cannot_serve_for_lack_of_a_thread_keeps_its_signals(alon
         """
     )
     with pytest.raises(Raised, match="can't start new thread"):
-        one.run("hubnet.serve()")
+        one.run("hubnet.serve(main_thread=True)")
     assert one.ask("pipes() == before")
     assert one.ask("[signal.getsignal(n) for n in (2, 15)] == handlers and signal.set_wakeup_fd(-1) == -1")
+    hub.run("there = hubnet.wait_for(1, 'w', timeout=20)[0]")
+    assert hub.ask("there.call('early', timeout=20)") == "served"  # by another thread than the main one
 
 
 def test_a_process_that_is_asked_to_end_ends(alone: Net, hub: Actor) -> None:
     one = alone.actor(no_thread_for("hubnet-stop"), HUBNET_GROUP="w")
     one.send("run", "hubnet.serve()")
-    eventually(lambda: serves(one) and hub.ask("len(hubnet.peers('w', refresh=True)['peers'])") == 1)
+    eventually(lambda: serves(one.pid) and hub.ask("len(hubnet.peers('w', refresh=True)['peers'])") == 1)
     one.signal(SIGTERM)
     one.answer()
     eventually(lambda: "refused hubnet-stop" in one.said)

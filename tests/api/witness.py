@@ -24,9 +24,9 @@ hubnet.subscribe("some_event")(lambda *args, **kwargs: everything.append(args[0]
 """
 
 
-def serves(actor: Actor) -> bool:
-    """Whether it has come as far as to look after signals."""
-    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{actor.pid}/status").read_text())
+def serves(pid: int) -> bool:
+    """Whether a process has come as far as to look after signals."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
     return bool(int(caught, 16) >> (SIGTERM - 1) & 1)
 
 

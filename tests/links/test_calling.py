@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -107,6 +108,46 @@ def test_a_peer_is_dialled_once_and_then_called_over_that_link(ends: Ends, how: 
         used += one.caller.pools[other.id][1].idle
     assert len(used) == 3
     assert used[0] is used[1] is used[2] is not idle
+
+
+def test_a_link_that_came_about_while_its_caller_was_closed_serves_its_call_and_no_other(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = ends().serve(), ends().serve(double)
+    dial = one.caller._dialler.dial
+
+    def dial_late(*where: object, **how: object) -> Link:
+        link = dial(*where, **how)  # type: ignore[arg-type]
+        one.caller.close()
+        return link
+
+    monkeypatch.setattr(one.caller._dialler, "dial", dial_late)
+    assert one.call(other, "double", 1) == 2
+    assert one.caller.links == 0
+    eventually(lambda: other.serving.links == 0)
+
+
+@pytest.mark.parametrize("side", ["dialled", "accepted"])
+def test_a_handler_of_the_log_may_call_where_links_are_cut_off(ends: Ends, side: str) -> None:
+    one, other = ends().serve(), ends().serve(double)
+    third = ends().serve(double)
+    one.call(other, "double", 1)
+    (idle,) = one.caller.pools[other.id][1].idle
+    heard: list[object] = []
+
+    class Ships(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append((one if side == "dialled" else other).call(third, "double", len(heard) + 1, timeout=20))
+            cool(idle)
+            heard.append(one.call(other, "double", 3, timeout=20))  # over a new link
+
+    log, handler = logging.getLogger("hubnet"), Ships(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        (one.dialler if side == "dialled" else other.serving).cut([])
+    finally:
+        log.removeHandler(handler)
+    assert heard == [2, 6]
 
 
 def test_nothing_is_kept_for_long_of_peers_that_were_called_and_vanished(ends: Ends) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,3 +35,31 @@ def test_that_there_is_none_is_said_once_with_what_to_do(
     assert caplog.text.count("can't start new thread") == 1
     assert "ulimit -u" in caplog.text
     assert threads.begin(int, "hubnet-something") is not None
+
+
+def test_what_is_wanted_may_be_said_in_the_middle_of_saying_it(monkeypatch: pytest.MonkeyPatch):
+    """A signal's handler that publishes may come there, and so may another thread."""
+    said, complaints = [], Complaints()
+
+    def about(*what: str) -> str | None:
+        said.append(what)
+        threads._unsaid.append(("of a signal's handler", "no"))
+        if len(said) < 2:
+            threads.say_what_is_wanted()
+        else:
+            threads._unsaid.clear()
+        return complaints.about(*what)
+
+    monkeypatch.setattr(threads, "_complaints", SimpleNamespace(about=about))
+    threads._unsaid.append(("of the main program", "no"))
+    threads.say_what_is_wanted()
+    assert [name for name, _ in said] == ["of the main program", "of a signal's handler"]
+
+
+def test_a_child_may_say_what_is_wanted_whatever_its_parent_was_saying():
+    threads._saying.acquire()
+    child = os.fork()
+    if not child:
+        os._exit(0 if threads._saying.acquire(blocking=False) else 9)
+    threads._saying.release()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import Actor, Net, Raised
+from tests.api.witness import serves
 from tests.waiting import eventually
 
 TELLS = """
@@ -126,6 +127,7 @@ def test_a_child_that_is_called_answers_for_itself_and_its_parent_by_the_link_th
         assert eventually(lambda: hub.ask(f"whoami(peer={child!r})"), not_yet=Raised) == child  # once it is registered
         assert hub.ask(f"whoami(peer={me!r})") == me
         assert hub.ask(f"tell(peer={me!r})") == before
+        eventually(lambda: serves(pid))
     finally:
         parent.run(f"os.kill({pid}, signal.SIGTERM)")
     whole(parent, pid)
