@@ -311,7 +311,7 @@ class Caller:
             return found
 
     def _let_go_of_cold(self) -> None:
-        """A new link is met: at one of eight of these, at least, peers go that have gone, or were not called for long."""
+        """Peers that have gone, or were not called for long: with every eighth of as many fresh links as there are peers."""
         self._met += 1
         if self._met < len(self.pools) // 8:  # else to meet so many peers would take the square of that
             return
