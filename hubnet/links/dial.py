@@ -224,16 +224,18 @@ class Dialler:
             except Unreachable as error:
                 if error.how == REFUSED:
                     raise
-                return
-            try:
-                sock.settimeout(_LISTENS)
-                sock.recv(1)
-            except TimeoutError:
-                return
-            except OSError:
-                pass
-            finally:
-                sock.close()
+                if error.how != BROKEN_OFF:  # as the listening socket ends while we come
+                    return
+            else:
+                try:
+                    sock.settimeout(_LISTENS)
+                    sock.recv(1)
+                except TimeoutError:
+                    return
+                except OSError:
+                    pass
+                finally:
+                    sock.close()
             time.sleep(pause)  # the system is closing it: nothing to wait on
             pause *= 2
 

@@ -152,6 +152,26 @@ def test_nobody_listening_is_refused_by_name(ends: Ends) -> None:
     assert isinstance(caught.value, ConnectionRefusedError)
 
 
+def test_who_ends_in_the_middle_of_a_handshake_is_not_taken_for_one_with_another_secret(ends: Ends) -> None:
+    """Its listening socket ends a moment after the link, and whoever comes just then is broken off: an hour of storm had one."""
+    dialler, tries = ends().dialler, []
+    with stranger(lambda sock: sock.recv(65_536)) as port:
+        real = dialler._open
+
+        def ending(*where: Any) -> socket.socket:
+            tries.append(where)
+            if len(tries) == 2:
+                raise ConnectionResetError("reset as we came")
+            if len(tries) > 2:
+                raise ConnectionRefusedError("nobody is there any more")
+            return real(*where)
+
+        dialler._open = ending
+        with pytest.raises(Unreachable, match="nobody listens there") as caught:
+            dialler.dial("127.0.0.1", port, ANYBODY, soon(), sure=True)
+    assert (caught.value.how, len(tries)) == (dial.REFUSED, 3)
+
+
 def test_a_listener_that_never_accepts_accepts_but_does_not_answer(ends: Ends) -> None:
     with listener() as sock:
         port = sock.getsockname()[1]
