@@ -240,7 +240,7 @@ def serve(main_thread: bool = False) -> None:
     with stopping.signals(finish, runner.wake):
         parts.invoke = runner.invoke if main_thread else None
         try:
-            peer.open_now(serves=True)
+            peer.open_now(serves=True)  # once signals are taken: whoever sees it open may send one
             runner.loop()
         finally:
             parts.invoke = None  # whoever left by an exception runs no more calls

@@ -99,14 +99,12 @@ class Subscriber:
     def start(self) -> bool:
         """Begin to hear what is subscribed to; whether there is a thread for it, if it takes one."""
         with self._lock:
-            if self._subscriptions_wait():
+            wanted = any(self._by_channel.values()) or any(self._by_pattern.values())
+            if wanted:
                 self._begin()
-            begun = self._thread is not None or not self._subscriptions_wait()
+            begun = self._thread is not None or not wanted
         say_what_is_wanted()
         return begun
-
-    def _subscriptions_wait(self) -> bool:
-        return any(self._by_channel.values()) or any(self._by_pattern.values())
 
     def _begin(self) -> None:
         if self._thread is None and not self._stop.is_set():
